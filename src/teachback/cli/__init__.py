@@ -1,0 +1,27 @@
+"""The command line: a thin layer over the rooms. Each verb has a file of its own; heavy imports happen inside it."""
+
+import sys
+
+import typer
+
+from teachback.errors import TeachbackError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="teachback",
+    help="Label radiology reports with teacher agents, distil them into a light Llama student, round by round.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; a user's error is printed with its remedy and exits 2."""
+    try:
+        app()
+    except TeachbackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
