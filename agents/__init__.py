@@ -1,0 +1,1 @@
+"""Who labels: the teacher graph, its agents, and the one LLM client."""

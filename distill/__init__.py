@@ -1,0 +1,1 @@
+"""How the student learns: one round, step by step."""

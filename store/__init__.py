@@ -1,0 +1,1 @@
+"""What is remembered, and what can be asked of it: reports, labels, runs and rounds in one DuckDB file."""

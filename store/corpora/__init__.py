@@ -1,0 +1,1 @@
+"""Where reports come from: importers and the synthetic generator."""

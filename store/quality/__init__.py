@@ -1,0 +1,1 @@
+"""How good labels are: metrics with intervals, and the tables that show them."""
