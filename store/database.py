@@ -1,0 +1,198 @@
+"""The DuckDB file: opened by one writer, read by everyone through published snapshots.
+
+DuckDB lets one process write or many read, never both. So the one writer publishes, after commits, a read-only copy
+beside the store, and every reading command opens that copy and says how old it is.
+
+The copy is made by a child process: closing any descriptor of a file drops all of a process's POSIX locks on it, so
+copying the open store inside the writing process would let a second writer in (seen on DuckDB 2.0.0).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from teachback.errors import StoreError
+from teachback.store.migrate import migrate
+
+__all__ = ["Rows", "Store", "open_snapshot", "snapshot_path"]
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+
+# What makes a row the same row, for each table; a table that is not listed takes every row.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "corpora": ("corpus",),
+    "reports": ("report_id",),
+    "splits": ("report_id",),
+    "prompts": ("prompt_id",),
+    "labelers": ("labeler_id",),
+    "teachers": ("teacher_id",),
+    "runs": ("run_id",),
+    "run_ends": ("run_id",),
+    "labels": ("label_id",),
+    "committed": ("report_id", "teacher_id"),
+    "adjudications": ("adjudication_id",),
+    "rounds": ("round_id",),
+    "round_decisions": ("round_id",),
+    "training_rows": ("round_id", "label_id", "source"),
+    "evaluations": ("evaluation_id",),
+}
+
+
+class Store:
+    """The store, open for writing. One process at a time; one thread at a time.
+
+    Args:
+        path: The DuckDB file; created with its folder when missing, unless `create` is False.
+
+    Raises:
+        StoreError: The file is no store, is held by another process, or was written by a newer version.
+    """
+
+    def __init__(self, path: Path | str, *, create: bool = True) -> None:
+        self.path = Path(path)
+        if not create and not self.path.exists():
+            raise StoreError(f"there is no store at {self.path}", "import reports first: `teachback import --help`")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.connection = _connect(self.path, read_only=False)
+        migrate(self.connection)
+        self._schemas: dict[str, pa.Schema] = {}
+        self._published_at = 0.0
+        self._dirty = not snapshot_path(self.path).exists()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def write(self, rows: Rows) -> dict[str, int]:
+        """Append rows to tables in one transaction; rows that are already there are left out.
+
+        Args:
+            rows: Table name to rows; columns that a row lacks are NULL, `created_at`-like columns default to now.
+
+        Returns:
+            Table name to the number of rows that were new.
+        """
+        added: dict[str, int] = {}
+        with self._transaction():
+            for table, table_rows in rows.items():
+                added[table] = self._append(table, table_rows) if table_rows else 0
+        self._dirty = self._dirty or any(added.values())
+        return added
+
+    def publish(self, *, min_interval: float = 0.0) -> bool:
+        """Publish a read-only snapshot beside the store, if anything changed since the last one.
+
+        Args:
+            min_interval: Seconds that must have passed since the last publication.
+
+        Returns:
+            Whether a snapshot was published.
+        """
+        if not self._dirty or time.monotonic() - self._published_at < min_interval:
+            return False
+        self.connection.execute("CHECKPOINT")
+        target = snapshot_path(self.path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        _copy_in_child(self.path, temporary)
+        os.replace(temporary, target)
+        self._published_at, self._dirty = time.monotonic(), False
+        return True
+
+    def close(self) -> None:
+        """Publish what is new and close the file."""
+        if self.connection is not None:
+            self.publish()
+            self.connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def _append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        keys = _KEYS.get(table)
+        schema = self._schema(table)
+        stamp = {f.name: datetime.now(UTC) for f in schema if pa.types.is_timestamp(f.type)}
+        stamped: Iterable[Mapping[str, Any]] = ({**stamp, **row} for row in rows)
+        if keys:
+            stamped = {tuple(row[k] for k in keys): row for row in stamped}.values()
+        batch = pa.Table.from_pylist(list(stamped), schema=schema)
+        unknown = {name for row in rows for name in row} - set(schema.names)
+        if unknown:
+            raise StoreError(f"table {table} has no column {', '.join(sorted(unknown))}", "this is a bug: report it")
+        self.connection.register("incoming", batch)
+        try:
+            new = f"SELECT * FROM incoming ANTI JOIN {table} USING ({', '.join(keys)})" if keys else "FROM incoming"
+            inserted = self.connection.execute(f"INSERT INTO {table} BY NAME {new}").fetchone()
+        finally:
+            self.connection.unregister("incoming")
+        return int(inserted[0]) if inserted else 0
+
+    def _schema(self, table: str) -> pa.Schema:
+        if table not in self._schemas:
+            self._schemas[table] = self.connection.sql(f"FROM {table} LIMIT 0").to_arrow_table().schema
+        return self._schemas[table]
+
+
+def snapshot_path(store: Path | str) -> Path:
+    """Return where the store's published snapshot lies: `labels.duckdb` -> `labels.snapshot.duckdb`."""
+    path = Path(store)
+    return path.with_name(f"{path.stem}.snapshot{path.suffix}")
+
+
+def open_snapshot(store: Path | str) -> tuple[duckdb.DuckDBPyConnection, float]:
+    """Open the newest published snapshot of a store, read-only.
+
+    Args:
+        store: Path of the store (not of the snapshot).
+
+    Returns:
+        The connection, and the snapshot's age in seconds.
+
+    Raises:
+        StoreError: There is no such store, or nothing has been published yet.
+    """
+    path = snapshot_path(store)
+    if not path.exists():
+        raise StoreError(f"there is no store at {store}", "import reports first: `teachback import --help`")
+    age = max(0.0, time.time() - path.stat().st_mtime)
+    return _connect(path, read_only=True), age
+
+
+def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(str(path), read_only=read_only)
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise StoreError(
+                f"another process is writing {path}",
+                "wait until it ends, or stop it; reading commands (`teachback sql`, `evaluate`) work meanwhile",
+            ) from error
+        raise StoreError(f"{path} is not a DuckDB store: {error}", "name another file") from error
+
+
+def _copy_in_child(source: Path, target: Path) -> None:
+    if shutil.which("cp"):
+        command = ["cp", "--", str(source), str(target)]
+    else:  # Windows: slower, the same effect
+        command = [sys.executable, "-c", "import shutil, sys; shutil.copyfile(*sys.argv[1:])", str(source), str(target)]
+    copied = subprocess.run(command, capture_output=True, text=True, check=False)
+    if copied.returncode:
+        raise StoreError(f"cannot publish {target}: {copied.stderr.strip()}", "free some disk space and run it again")

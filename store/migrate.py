@@ -1,0 +1,60 @@
+"""Numbered migrations, each applied and recorded in one transaction."""
+
+import re
+from importlib import resources
+
+import duckdb
+
+from teachback.errors import StoreError
+
+__all__ = ["latest_version", "migrate", "schema_version"]
+
+_NAME = re.compile(r"(\d{4})_\w+\.sql")
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> int:
+    """Bring a database to the newest schema.
+
+    Returns:
+        The schema version afterwards.
+
+    Raises:
+        StoreError: The database was written by a newer Teachback.
+    """
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (version INTEGER NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
+    )
+    current = schema_version(connection)
+    steps = _steps()
+    if current > max(steps):
+        raise StoreError(
+            f"this store has schema version {current}, this Teachback knows {max(steps)}",
+            "upgrade with `pip install -U teachback`",
+        )
+    for version in sorted(steps):
+        if version > current:
+            connection.execute("BEGIN")
+            connection.execute(steps[version])
+            connection.execute("INSERT INTO migrations VALUES (?, now())", [version])
+            connection.execute("COMMIT")
+    return schema_version(connection)
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the number of the last migration applied, 0 for an empty database."""
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchone()
+    return int(row[0]) if row else 0
+
+
+def latest_version() -> int:
+    """Return the newest schema version that this Teachback knows."""
+    return max(_steps())
+
+
+def _steps() -> dict[int, str]:
+    folder = resources.files("teachback.store") / "migrations"
+    return {
+        int(match[1]): entry.read_text(encoding="utf-8")
+        for entry in folder.iterdir()
+        if (match := _NAME.fullmatch(entry.name))
+    }

@@ -1,0 +1,93 @@
+"""The one writer: a thread that owns the store while many tasks hand it rows.
+
+Rows that arrive while a commit is under way go into the next one together (group commit): DuckDB commits about 200
+single rows a second, but tens of thousands in batches. A submission's future is done once its rows are on disk, so
+whoever must not lose a paid answer waits for it before using it.
+"""
+
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from teachback.store.database import Rows, Store
+
+__all__ = ["Writer"]
+
+PUBLISH_INTERVAL_S = 2.0  # how stale a snapshot may be while a run writes
+_STOP = None
+
+
+class Writer:
+    """Owns a `Store` in a thread of its own; use as a context manager.
+
+    Args:
+        path: The DuckDB file.
+        publish_interval: Seconds between snapshots while rows keep coming.
+    """
+
+    def __init__(self, path: Path | str, *, publish_interval: float = PUBLISH_INTERVAL_S) -> None:
+        self._store = Store(path)
+        self._publish_interval = publish_interval
+        self._queue: queue.SimpleQueue[tuple[Rows, Future[dict[str, int]]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._drain, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def submit(self, rows: Rows) -> "Future[dict[str, int]]":
+        """Queue rows for the next commit.
+
+        Returns:
+            A future that is done when they are on disk; from asyncio, `await asyncio.wrap_future(...)`. Its value
+            counts the new rows of the whole group commit.
+        """
+        done: Future[dict[str, int]] = Future()
+        self._queue.put((rows, done))
+        return done
+
+    def write(self, rows: Rows) -> dict[str, int]:
+        """Write rows and wait until they are on disk."""
+        return self.submit(rows).result()
+
+    def close(self) -> None:
+        """Write what is queued, publish, and close the store."""
+        if self._thread.is_alive():
+            self._queue.put(_STOP)
+            self._thread.join()
+            self._store.close()
+
+    def _drain(self) -> None:
+        running = True
+        while running:
+            try:
+                group = [self._queue.get(timeout=self._publish_interval)]
+            except queue.Empty:
+                self._store.publish(min_interval=self._publish_interval)
+                continue
+            while not self._queue.empty():
+                group.append(self._queue.get())
+            running = _STOP not in group
+            self._commit([entry for entry in group if entry is not None])
+            self._store.publish(min_interval=self._publish_interval)
+
+    def _commit(self, group: list[tuple[Rows, "Future[dict[str, int]]"]]) -> None:
+        merged: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for rows, _ in group:
+            for table, table_rows in rows.items():
+                merged[table].extend(table_rows)
+        try:
+            added = self._store.write(merged)
+        except Exception as error:  # noqa: BLE001 - handed to every submitter, who raises it where it belongs
+            for _, done in group:
+                done.set_exception(error)
+            return
+        for _, done in group:
+            done.set_result(added)
