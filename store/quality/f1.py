@@ -320,7 +320,7 @@ def _gains(sums: Counts, counted: Mask) -> Floats:
     return np.concatenate([gain[..., -1:], np.asarray(macro)[..., None], gain[..., :-1]], axis=-1)
 
 
-def _ratio(top: Counts, bottom: Counts) -> Floats:
+def _ratio(top: Counts | Floats, bottom: Counts) -> Floats:
     out: Floats = np.full(top.shape, np.nan)
     return np.divide(top, bottom, out=out, where=bottom > 0)
 
@@ -330,8 +330,7 @@ def _mean(values: Floats) -> Floats:
     defined = ~np.isnan(values)
     total = np.where(defined, values, 0.0).sum(axis=-1)
     n = defined.sum(axis=-1)
-    out: Floats = np.full(np.shape(total), np.nan)
-    return np.divide(total, n, out=out, where=n > 0)
+    return _ratio(np.asarray(total), np.asarray(n))
 
 
 def _check(truth: Codes, predicted: Codes, clusters: npt.NDArray[np.integer]) -> None:

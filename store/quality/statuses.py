@@ -1,0 +1,138 @@
+"""Statuses of many reports as one array of codes, read from a store or a snapshot in one query.
+
+A code is the index of the status in `STATUSES`; -1 is no label. Columns follow `FINDINGS`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from teachback.store.label import FINDINGS, STATUSES
+
+__all__ = ["NO_LABEL", "StatusMatrix", "cluster_codes", "fetch_curated", "fetch_labeler", "fetch_teacher"]
+
+NO_LABEL = -1
+
+_CODE = "CASE status " + " ".join(f"WHEN '{s}' THEN {i}" for i, s in enumerate(STATUSES)) + " END::TINYINT"
+_COLUMN = "CASE target " + " ".join(f"WHEN '{f}' THEN {i}" for i, f in enumerate(FINDINGS)) + " END::TINYINT"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusMatrix:
+    """The findings' statuses of some reports.
+
+    Attributes:
+        report_ids: The reports, N of them, in the order of their ids.
+        clusters: Number of the group that a report was split by (its subject, or its near-duplicates), shape `(N,)`.
+        codes: Index into `STATUSES`, -1 for no label, shape `(N, 13)`.
+    """
+
+    report_ids: tuple[str, ...]
+    clusters: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.report_ids)
+
+    def take(self, mask: npt.NDArray[np.bool_]) -> "StatusMatrix":
+        """Return the reports where the mask, shape `(N,)`, is true."""
+        kept = tuple(report_id for report_id, keep in zip(self.report_ids, mask, strict=True) if keep)
+        return replace(self, report_ids=kept, clusters=self.clusters[mask], codes=self.codes[mask])
+
+
+def fetch_curated(
+    connection: duckdb.DuckDBPyConnection, split: str | None = None, corpus: str | None = None
+) -> StatusMatrix:
+    """Read the curated statuses of all reports that have any.
+
+    Args:
+        connection: A store or a snapshot.
+        split: Only reports of this split.
+        corpus: Only reports of this corpus.
+    """
+    conditions, parameters = ["true"], []
+    for column, wanted in (("s.split", split), ("r.corpus", corpus)):
+        if wanted is not None:
+            conditions.append(f"{column} = ?")
+            parameters.append(wanted)
+    rows = connection.execute(
+        "SELECT r.report_id, coalesce(s.group_id, r.subject_id, r.report_id) FROM reports r "
+        "SEMI JOIN (SELECT report_id FROM curated_labels WHERE task = 'findings') c ON c.report_id = r.report_id "
+        f"LEFT JOIN splits s ON s.report_id = r.report_id WHERE {' AND '.join(conditions)} ORDER BY r.report_id",
+        parameters,
+    ).fetchall()
+    report_ids = tuple(row[0] for row in rows)
+    codes = _fill(connection, "curated_labels", "true", (), report_ids)
+    return StatusMatrix(report_ids, cluster_codes([row[1] for row in rows]), codes)
+
+
+def fetch_labeler(
+    connection: duckdb.DuckDBPyConnection, labeler_id: str, report_ids: Sequence[str]
+) -> npt.NDArray[np.int8]:
+    """Read one labeler's own statuses, its newest where it gave several.
+
+    Args:
+        connection: A store or a snapshot.
+        labeler_id: Whose labels.
+        report_ids: The reports, N of them.
+
+    Returns:
+        Codes, shape `(N, 13)`.
+    """
+    newest = (
+        "(SELECT * FROM labels QUALIFY row_number() OVER "
+        "(PARTITION BY labeler_id, report_id, task, target ORDER BY created_at DESC, label_id) = 1)"
+    )
+    return _fill(connection, newest, "labeler_id = ?", (labeler_id,), report_ids)
+
+
+def fetch_teacher(
+    connection: duckdb.DuckDBPyConnection, teacher_id: str, report_ids: Sequence[str]
+) -> npt.NDArray[np.int8]:
+    """Read what a teacher says, its adjudicator's verdicts included (view `teacher_labels`).
+
+    Args:
+        connection: A store or a snapshot.
+        teacher_id: Which teacher.
+        report_ids: The reports, N of them.
+
+    Returns:
+        Codes, shape `(N, 13)`.
+    """
+    return _fill(connection, "teacher_labels", "teacher_id = ?", (teacher_id,), report_ids)
+
+
+def cluster_codes(groups: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Number groups by their names: equal names, equal numbers."""
+    _, codes = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
+    return codes.astype(np.int64)
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    condition: str,
+    parameters: Sequence[Any],
+    report_ids: Sequence[str],
+) -> npt.NDArray[np.int8]:
+    codes = np.full((len(report_ids), len(FINDINGS)), NO_LABEL, dtype=np.int8)
+    if not report_ids:
+        return codes
+    wanted = pa.table({"report_id": list(report_ids), "place": np.arange(len(report_ids), dtype=np.int64)})
+    connection.register("wanted_reports", wanted)
+    try:
+        found = connection.execute(
+            f"SELECT w.place, {_COLUMN} AS finding, {_CODE} AS code "
+            f"FROM {source} l JOIN wanted_reports w USING (report_id) "
+            f"WHERE {condition} AND task = 'findings' AND target IN ({', '.join('?' * len(FINDINGS))})",
+            [*parameters, *FINDINGS],
+        ).fetchnumpy()
+    finally:
+        connection.unregister("wanted_reports")
+    codes[found["place"], found["finding"]] = found["code"]
+    return codes
