@@ -84,11 +84,11 @@ def resample_sums(sums: Counts, n_boot: int, seed: int) -> Counts:
     rng = np.random.default_rng(seed)
     block = max(1, _BLOCK_CELLS // len(distinct))
     as_floats = distinct.astype(np.float64)  # exact below 2**53, and BLAS multiplies only floats fast
-    drawn = [
-        rng.multinomial(len(sums), copies / len(sums), size=min(block, n_boot - start)) @ as_floats
-        for start in range(0, n_boot, block)
-    ]
-    return np.rint(np.concatenate(drawn)).astype(np.int64) if drawn else np.zeros((0, sums.shape[1]), dtype=np.int64)
+    drawn = np.zeros((n_boot, sums.shape[1]))
+    for start in range(0, n_boot, block):
+        rows = slice(start, min(start + block, n_boot))
+        drawn[rows] = _draw_weights(copies, rows.stop - start, rng) @ as_floats
+    return np.rint(drawn).astype(np.int64)
 
 
 def estimate(value: float, resampled: Floats, level: float = 0.95) -> Estimate:
@@ -104,3 +104,16 @@ def estimate(value: float, resampled: Floats, level: float = 0.95) -> Estimate:
         return Estimate(float(value), math.nan, math.nan)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(value), float(low), float(high))
+
+
+def _draw_weights(copies: Counts, n: int, rng: np.random.Generator) -> Floats:
+    """How often each distinct row is drawn, in n resamples: shape `(n, len(copies))`."""
+    total = int(copies.sum())
+    if 3 * len(copies) < total:
+        return rng.multinomial(total, copies / total, size=n).astype(np.float64)
+    # Drawing cluster by cluster is the same law, and faster where few rows are equal.
+    owner = np.repeat(np.arange(len(copies)), copies)
+    weights = np.empty((n, len(copies)))
+    for row in weights:
+        row[:] = np.bincount(owner[rng.integers(0, total, total)], minlength=len(copies))
+    return weights
