@@ -1,8 +1,9 @@
 """How far two labelers agree on the four statuses: accuracy and Cohen's kappa.
 
-Kappa (Cohen 1960, doi 10.1177/001316446002000104) is unweighted: every disagreement weighs the same. It is (p_o - p_e) / (1 - p_e), p_o the share of equal cells and
-p_e the share expected if both labelers drew from their own marginals. Where p_e is 1 (both give one and the same status
-throughout) it is 0/0: undefined, NaN. Pooled kappa takes all findings' cells in one table.
+Kappa (Cohen 1960, doi 10.1177/001316446002000104) is unweighted: every disagreement weighs the same. It is
+(p_o - p_e) / (1 - p_e), p_o the share of equal cells and p_e the share expected if both labelers drew from their own
+marginals. Where p_e is 1 (both give one and the same status throughout) it is 0/0: undefined, NaN. Pooled kappa takes
+all findings' cells in one table.
 """
 
 import math

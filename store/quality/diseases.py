@@ -1,9 +1,9 @@
 """Open-ended diseases: how well one list of (phrase, ICD-10-CM code) a report matches another.
 
 The paper that Teachback starts from (arXiv 2409.16563) does not publish its matching rule, so two rules are reported
-and never mixed: the phrase is the same after normalisation, or the code's ICD-10 category (its first three characters) is the
-same. Lists are compared as sets, report by report. Diseases without a usable code cannot match by category: they are
-left out of that rule, in both lists, and counted.
+and never mixed: the phrase is the same after normalisation, or the code's ICD-10 category (its first three characters)
+is the same. Lists are compared as sets, report by report. Diseases without a usable code cannot match by category: they
+are left out of that rule, in both lists, and counted.
 """
 
 import re

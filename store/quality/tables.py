@@ -29,8 +29,8 @@ def evaluation_rows(
 ) -> list[dict[str, Any]]:
     """Return rows for the table `evaluations`; equal figures have equal ids, so writing twice adds nothing.
 
-    Metrics are `micro_f1`, `macro_f1`, `precision`, `recall`, and `f1`, `precision`, `recall` a finding; a paired report
-    gives `delta_micro_f1`, `delta_macro_f1` and `delta_f1`; an agreement `accuracy` and `kappa`; diseases
+    Metrics are `micro_f1`, `macro_f1`, `precision`, `recall`, and `f1`, `precision`, `recall` a finding; a paired
+    report gives `delta_micro_f1`, `delta_macro_f1` and `delta_f1`; an agreement `accuracy` and `kappa`; diseases
     `exact_f1`, `icd3_f1` and their precision and recall.
 
     Args:
