@@ -1,0 +1,176 @@
+"""What is asked of a language model, what came back, and where both are kept."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Protocol
+
+from teachback.errors import TeacherReplyError
+from teachback.store.identity import content_id
+
+__all__ = ["CallCache", "ChatRequest", "LLMCall", "TokenLogprob", "clip"]
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One chat completion to ask for.
+
+    Attributes:
+        messages: `{"role": ..., "content": ...}`, in order.
+        schema_name: Name of the strict JSON schema that the answer must follow.
+        schema: The schema itself.
+        agent: Which agent asks, such as `llm_labeler`.
+        report_id: The report that it asks about.
+        prompt_id: The prompt that made the messages.
+        temperature: Sampling temperature.
+        max_tokens: Longest answer, in tokens.
+        seed: Sampling seed, for endpoints that take one.
+        top_logprobs: Alternatives to return for each token; None asks for no log-probabilities.
+    """
+
+    messages: tuple[Mapping[str, str], ...]
+    schema_name: str
+    schema: Mapping[str, Any]
+    agent: str
+    report_id: str
+    prompt_id: str | None = None
+    temperature: float = 0.0
+    max_tokens: int = 2000
+    seed: int | None = 0
+    top_logprobs: int | None = 8
+
+    def hash_for(self, model: str, endpoint: str) -> str:
+        """Name the request by its content: what the model sees, and which model at which endpoint.
+
+        The report's id, the agent and the key are not part of it: two reports of the same text are one call.
+        """
+        return content_id(
+            "call",
+            model,
+            endpoint,
+            [dict(message) for message in self.messages],
+            self.schema_name,
+            self.schema,
+            {
+                "temperature": self.temperature,
+                "max_tokens": self.max_tokens,
+                "seed": self.seed,
+                "top_logprobs": self.top_logprobs,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """One token of an answer.
+
+    Attributes:
+        token: Its text.
+        logprob: Natural logarithm of its probability.
+        alternatives: Text and log-probability of the likeliest tokens in its place, itself mostly among them.
+    """
+
+    token: str
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class LLMCall:
+    """One call, as it is stored: the call cache and the bill at once.
+
+    Attributes:
+        llm_call_id: The request's hash; a failed call and its later success share it.
+        model: The model that answered; the one that was asked where nothing came back.
+        prompt_id: The prompt that made the messages.
+        agent: Which agent asked.
+        report_id: The report that it asked about.
+        response: The endpoint's JSON; None when the call failed. Of a long answer, what no label can rest on is left
+            out: each token's `bytes`, and alternatives below a probability of 1e-4.
+        prompt_tokens: Tokens sent.
+        cached_tokens: Of these, tokens that the endpoint billed as cached.
+        completion_tokens: Tokens returned.
+        cost_usd: Price in US dollars; 0.0 on this machine's own endpoints, None where the price is not known.
+        latency_ms: Milliseconds from the first attempt to the last answer, waits between attempts included.
+        attempts: How often it was sent.
+        error: Why it failed; None when it did not.
+        created_at: When it ended, in UTC.
+    """
+
+    llm_call_id: str
+    model: str
+    prompt_id: str | None
+    agent: str
+    report_id: str
+    response: str | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    cost_usd: float | None
+    latency_ms: float
+    attempts: int
+    error: str | None
+    created_at: datetime
+
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
+        """The response, parsed."""
+        parsed: Mapping[str, Any] = json.loads(self.response or "{}")
+        return parsed
+
+    def reply_text(self) -> str:
+        """Return the text of the answer.
+
+        Raises:
+            TeacherReplyError: The model refused, was cut off, or said nothing.
+        """
+        choice = self._choice()
+        message = choice.get("message") or {}
+        if message.get("refusal"):
+            raise TeacherReplyError(self.report_id, f"the model refused: {clip(message['refusal'])}")
+        finish = choice.get("finish_reason")
+        if finish == "length":
+            raise TeacherReplyError(self.report_id, "the answer was cut off at max_tokens")
+        if finish == "content_filter":
+            raise TeacherReplyError(self.report_id, "the endpoint's content filter stopped the answer")
+        content = message.get("content")
+        if not isinstance(content, str) or not content.strip():
+            raise TeacherReplyError(self.report_id, "the answer is empty")
+        return content
+
+    def tokens(self) -> list[TokenLogprob]:
+        """Return the answer's tokens with their log-probabilities; empty when the endpoint gave none."""
+        entries = (self._choice().get("logprobs") or {}).get("content") or []
+        return [
+            TokenLogprob(
+                entry["token"],
+                float(entry["logprob"]),
+                tuple((other["token"], float(other["logprob"])) for other in entry.get("top_logprobs") or ()),
+            )
+            for entry in entries
+        ]
+
+    def _choice(self) -> Mapping[str, Any]:
+        choices = self.body.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise TeacherReplyError(self.report_id, "the endpoint's answer has no choices")
+        choice: Mapping[str, Any] = choices[0]
+        return choice
+
+
+class CallCache(Protocol):
+    """Where calls are kept. The store implements it; the client asks it before it sends anything."""
+
+    def get(self, request_hash: str) -> LLMCall | None:
+        """Return the answered call of that hash, or None. A failed call is never returned."""
+
+    async def put(self, call: LLMCall) -> None:
+        """Keep a call, answered or failed. Returns only when it is durable."""
+
+
+def clip(text: object, longest: int = 200) -> str:
+    """Return text on one line, cut after so many characters, for messages."""
+    flat = " ".join(str(text).split())
+    return flat if len(flat) <= longest else f"{flat[:longest]}..."

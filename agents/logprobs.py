@@ -1,0 +1,122 @@
+"""The confidence of a status in a JSON answer, from the log-probabilities of its tokens.
+
+Tokens do not respect JSON: `":"`, `"present` and `absent",` are single tokens, and `uncertain` and `unmentioned`
+begin with the same `un`. So the value is found by character offset in the answer, and each token's alternatives are
+read as continuations of the answer at that place. The probability of a status is the sum over the alternatives that
+lead to it, multiplied along the tokens that were really said while they leave it open (chain rule), then renormalised
+over the statuses that the schema allows. What an alternative that was not said would have continued with is unknown:
+if it narrows the statuses down, its probability is shared evenly among those that it leaves open, else it says
+nothing and is left out.
+"""
+
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from teachback.agents.calls import TokenLogprob
+
+__all__ = ["string_spans", "token_starts", "value_probabilities"]
+
+Path = tuple[str | int, ...]
+
+_JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+
+def string_spans(text: str) -> dict[Path, tuple[int, int]]:
+    """Find every string value of a JSON text.
+
+    Args:
+        text: Valid JSON.
+
+    Returns:
+        The value's path of keys and indices, to the offsets of its characters between the quotes.
+    """
+    spans: dict[Path, tuple[int, int]] = {}
+    stack: list[str | int] = []  # the key or index at each open level; "" before an object's first key
+    expects_key = False
+    for piece in _JSON_PIECE.finditer(text):
+        first = text[piece.start()]
+        if first == "{":
+            stack.append("")
+            expects_key = True
+        elif first == "[":
+            stack.append(0)
+            expects_key = False
+        elif first in "}]":
+            stack.pop()
+            expects_key = False
+        elif first == ",":
+            last = stack[-1]
+            if isinstance(last, int):
+                stack[-1] = last + 1
+            else:
+                expects_key = True
+        elif first == '"':
+            inside = (piece.start() + 1, piece.end() - 1)
+            if expects_key:
+                stack[-1] = text[inside[0] : inside[1]]
+                expects_key = False
+            else:
+                spans[tuple(stack)] = inside
+    return spans
+
+
+def token_starts(text: str, tokens: Sequence[TokenLogprob]) -> list[int] | None:
+    """Return where each token begins in the text; None when the tokens do not join to exactly the text."""
+    starts, position = [], 0
+    for token in tokens:
+        starts.append(position)
+        position += len(token.token)
+    return starts if "".join(token.token for token in tokens) == text else None
+
+
+def value_probabilities(
+    text: str, tokens: Sequence[TokenLogprob], starts: Sequence[int], span: tuple[int, int], values: Sequence[str]
+) -> dict[str, float] | None:
+    """Return the probability of each allowed value at one place of the answer.
+
+    Args:
+        text: The answer.
+        tokens: Its tokens.
+        starts: Where each begins, as from `token_starts`.
+        span: Offsets of the value that was said, between its quotes.
+        values: The allowed values.
+
+    Returns:
+        Value to probability, summing to 1; None when the tokens say nothing on any of them.
+    """
+    begin, end = span
+    said = text[begin:end]
+    closed = {value: f'{value}"' for value in values}
+    mass = dict.fromkeys(values, 0.0)
+    path = 1.0  # probability of what was said of the value so far
+    for index in _overlapping(starts, begin, end):
+        token, start = tokens[index], starts[index]
+        before = text[start:begin] if start < begin else ""  # what the token holds in front of the value
+        prefix = text[begin:start] if start > begin else ""  # what was said of the value before the token
+        for other, logprob in token.alternatives:
+            if other == token.token or not other.startswith(before):
+                continue
+            left_open = _compatible(prefix + other[len(before) :], closed)
+            if len(left_open) < len(values):
+                for value in left_open:
+                    mass[value] += path * math.exp(logprob) / len(left_open)
+        path *= math.exp(token.logprob)
+        if len(_compatible(prefix + token.token[len(before) :], closed)) <= 1:
+            break
+    mass[said] = mass.get(said, 0.0) + path
+    total = sum(mass.values())
+    return {value: share / total for value, share in mass.items()} if total > 0 else None
+
+
+def _overlapping(starts: Sequence[int], begin: int, end: int) -> range:
+    # From the token that holds the value's first character to the one that holds its closing quote.
+    return range(bisect_right(starts, begin) - 1, bisect_right(starts, end))
+
+
+def _compatible(continuation: str, closed: dict[str, str]) -> list[str]:
+    # A continuation may stop within a value or run past its closing quote.
+    return [
+        value for value, whole in closed.items() if whole.startswith(continuation) or continuation.startswith(whole)
+    ]

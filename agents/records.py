@@ -1,0 +1,108 @@
+"""How a call is recorded: what it said, what it cost, or why it failed."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from teachback.agents.calls import ChatRequest, LLMCall
+from teachback.agents.prices import PriceList
+from teachback.agents.settings import LLMSettings
+
+__all__ = ["Attempted", "record_answer", "record_failure", "record_refusal"]
+
+LONG_RESPONSE = 65_536  # characters; longer ones are thinned before they are stored
+LEAST_LOGPROB = math.log(1e-4)  # alternatives below this probability are left out of long responses
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """A request that was sent.
+
+    Attributes:
+        request: What was asked.
+        request_hash: Its name.
+        attempts: How often it was sent.
+        latency_ms: Milliseconds that it all took.
+    """
+
+    request: ChatRequest
+    request_hash: str
+    attempts: int
+    latency_ms: float
+
+
+def record_answer(attempted: Attempted, response: str, settings: LLMSettings, prices: PriceList) -> LLMCall:
+    """Record an answer that came back with status 200; what it says is not judged here."""
+    body = _parsed(response)
+    usage: Mapping[str, Any] = body.get("usage") or {}
+    sent, returned = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    model = str(body.get("model") or settings.model)
+    cost: float | None = 0.0 if settings.is_local else None
+    if cost is None and sent is not None and returned is not None:
+        known = model if prices.price_of(model) else settings.model
+        cost = prices.cost_usd(known, sent, cached, returned)
+    call = _record(attempted, model)
+    return replace(
+        call,
+        response=_thinned(body) if len(response) > LONG_RESPONSE else response,
+        prompt_tokens=sent,
+        cached_tokens=cached,
+        completion_tokens=returned,
+        cost_usd=cost,
+        error=None,
+    )
+
+
+def record_failure(attempted: Attempted, model: str, error: str) -> LLMCall:
+    """Record a request that got no answer."""
+    return replace(_record(attempted, model), error=error)
+
+
+def record_refusal(call: LLMCall, reason: str) -> LLMCall:
+    """Record an answer that cannot be used: its tokens are paid for, its response is not kept for reuse."""
+    return replace(call, response=None, error=reason)
+
+
+def _record(attempted: Attempted, model: str) -> LLMCall:
+    request = attempted.request
+    return LLMCall(
+        llm_call_id=attempted.request_hash,
+        model=model,
+        prompt_id=request.prompt_id,
+        agent=request.agent,
+        report_id=request.report_id,
+        response=None,
+        prompt_tokens=None,
+        cached_tokens=None,
+        completion_tokens=None,
+        cost_usd=None,
+        latency_ms=attempted.latency_ms,
+        attempts=attempted.attempts,
+        error=None,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _parsed(response: str) -> Mapping[str, Any]:
+    try:
+        body = json.loads(response)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _thinned(body: Mapping[str, Any]) -> str:
+    for choice in body.get("choices") or ():
+        for entry in (choice.get("logprobs") or {}).get("content") or ():
+            entry.pop("bytes", None)
+            others = entry.get("top_logprobs") or ()
+            entry["top_logprobs"] = [
+                {"token": other["token"], "logprob": other["logprob"]}
+                for other in others
+                if other["logprob"] >= LEAST_LOGPROB
+            ]
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
