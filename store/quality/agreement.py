@@ -127,7 +127,7 @@ def _pairs(a: npt.NDArray[np.int8], b: npt.NDArray[np.int8]) -> Counts:
     counts = np.zeros((len(a), len(FINDINGS), _S * _S), dtype=np.int64)
     report, finding = np.nonzero((a >= 0) & (b >= 0))
     counts[report, finding, a[report, finding].astype(np.int64) * _S + b[report, finding]] = 1
-    return counts.reshape(len(a), -1)
+    return counts.reshape(len(a), len(FINDINGS) * _S * _S)
 
 
 def _figures(sums: Counts) -> tuple[Floats, Floats]:

@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 
 from teachback.store.quality.diseases import evaluate_diseases, icd_category, normalise_phrase
 
-lists = st.lists(
-    st.lists(
-        st.tuples(st.sampled_from(["pneumonia", "Edema", "rib fracture"]), st.sampled_from(["J18.9", "J81.0", None]))
-    )
-)
+disease = st.tuples(st.sampled_from(["pneumonia", "Edema", "rib fracture"]), st.sampled_from(["J18.9", "J81.0", None]))
+lists = st.lists(st.lists(disease))
 
 
 def test_phrases_and_categories_by_hand() -> None:
