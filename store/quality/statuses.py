@@ -14,7 +14,16 @@ import pyarrow as pa
 
 from teachback.store.label import FINDINGS, STATUSES
 
-__all__ = ["NO_LABEL", "StatusMatrix", "cluster_codes", "fetch_curated", "fetch_labeler", "fetch_teacher"]
+__all__ = [
+    "NO_LABEL",
+    "StatusMatrix",
+    "cluster_codes",
+    "fetch_curated",
+    "fetch_labeler",
+    "fetch_labelled",
+    "fetch_taught",
+    "fetch_teacher",
+]
 
 NO_LABEL = -1
 
@@ -55,26 +64,27 @@ def fetch_curated(
         split: Only reports of this split.
         corpus: Only reports of this corpus.
     """
-    conditions, parameters = ["true"], []
-    for column, wanted in (("s.split", split), ("r.corpus", corpus)):
-        if wanted is not None:
-            conditions.append(f"{column} = ?")
-            parameters.append(wanted)
-    rows = connection.execute(
-        "SELECT r.report_id, coalesce(s.group_id, r.subject_id, r.report_id) FROM reports r "
-        "SEMI JOIN (SELECT report_id FROM curated_labels WHERE task = 'findings') c ON c.report_id = r.report_id "
-        f"LEFT JOIN splits s ON s.report_id = r.report_id WHERE {' AND '.join(conditions)} ORDER BY r.report_id",
-        parameters,
-    ).fetchall()
-    report_ids = tuple(row[0] for row in rows)
-    codes = _fill(connection, "curated_labels", "true", (), report_ids)
-    return StatusMatrix(report_ids, cluster_codes([row[1] for row in rows]), codes)
+    return _matrix(connection, "curated_labels", "true", (), split, corpus)
+
+
+def fetch_labelled(
+    connection: duckdb.DuckDBPyConnection, labeler_id: str, split: str | None = None, corpus: str | None = None
+) -> StatusMatrix:
+    """Read one labeler's own statuses of all reports that it labelled, like `fetch_curated`."""
+    return _matrix(connection, "labels", "labeler_id = ?", (labeler_id,), split, corpus)
+
+
+def fetch_taught(
+    connection: duckdb.DuckDBPyConnection, teacher_id: str, split: str | None = None, corpus: str | None = None
+) -> StatusMatrix:
+    """Read a teacher's statuses of all reports that it is done with, like `fetch_curated`."""
+    return _matrix(connection, "teacher_labels", "teacher_id = ?", (teacher_id,), split, corpus)
 
 
 def fetch_labeler(
     connection: duckdb.DuckDBPyConnection, labeler_id: str, report_ids: Sequence[str]
 ) -> npt.NDArray[np.int8]:
-    """Read one labeler's own statuses, its newest where it gave several.
+    """Read one labeler's own statuses of some reports, its newest where it gave several.
 
     Args:
         connection: A store or a snapshot.
@@ -84,17 +94,13 @@ def fetch_labeler(
     Returns:
         Codes, shape `(N, 13)`.
     """
-    newest = (
-        "(SELECT * FROM labels QUALIFY row_number() OVER "
-        "(PARTITION BY labeler_id, report_id, task, target ORDER BY created_at DESC, label_id) = 1)"
-    )
-    return _fill(connection, newest, "labeler_id = ?", (labeler_id,), report_ids)
+    return _fill(connection, "labels", "labeler_id = ?", (labeler_id,), report_ids)
 
 
 def fetch_teacher(
     connection: duckdb.DuckDBPyConnection, teacher_id: str, report_ids: Sequence[str]
 ) -> npt.NDArray[np.int8]:
-    """Read what a teacher says, its adjudicator's verdicts included (view `teacher_labels`).
+    """Read what a teacher says of some reports, its adjudicator's verdicts included (view `teacher_labels`).
 
     Args:
         connection: A store or a snapshot.
@@ -113,6 +119,27 @@ def cluster_codes(groups: Sequence[str]) -> npt.NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
+def _matrix(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    condition: str,
+    parameters: Sequence[Any],
+    split: str | None,
+    corpus: str | None,
+) -> StatusMatrix:
+    rows = connection.execute(
+        "SELECT r.report_id, coalesce(s.group_id, r.subject_id, r.report_id) FROM reports r "
+        "LEFT JOIN splits s ON s.report_id = r.report_id "
+        f"WHERE r.report_id IN (SELECT report_id FROM {source} WHERE {condition} AND task = 'findings') "
+        f"AND {'true' if split is None else 's.split = ?'} AND {'true' if corpus is None else 'r.corpus = ?'} "
+        "ORDER BY r.report_id",
+        [*parameters, *(name for name in (split, corpus) if name is not None)],
+    ).fetchall()
+    report_ids = tuple(row[0] for row in rows)
+    codes = _fill(connection, source, condition, parameters, report_ids)
+    return StatusMatrix(report_ids, cluster_codes([row[1] for row in rows]), codes)
+
+
 def _fill(
     connection: duckdb.DuckDBPyConnection,
     source: str,
@@ -123,13 +150,16 @@ def _fill(
     codes = np.full((len(report_ids), len(FINDINGS)), NO_LABEL, dtype=np.int8)
     if not report_ids:
         return codes
+    # The views hold one label a target; of a labeler's own labels the newest counts.
+    newest = "QUALIFY row_number() OVER (PARTITION BY w.place, target ORDER BY created_at DESC, label_id) = 1"
     wanted = pa.table({"report_id": list(report_ids), "place": np.arange(len(report_ids), dtype=np.int64)})
     connection.register("wanted_reports", wanted)
     try:
         found = connection.execute(
             f"SELECT w.place, {_COLUMN} AS finding, {_CODE} AS code "
             f"FROM {source} l JOIN wanted_reports w USING (report_id) "
-            f"WHERE {condition} AND task = 'findings' AND target IN ({', '.join('?' * len(FINDINGS))})",
+            f"WHERE {condition} AND task = 'findings' AND target IN ({', '.join('?' * len(FINDINGS))}) "
+            f"{newest if source == 'labels' else ''}",
             [*parameters, *FINDINGS],
         ).fetchnumpy()
     finally:

@@ -1,0 +1,160 @@
+"""`teachback evaluate`: every labeler beside the others, with intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from teachback.store.quality.f1 import F1Report
+    from teachback.store.quality.standings import Standings
+
+__all__ = ["evaluate"]
+
+# Narrower than this, the intervals would wrap; a pipe has no width of its own.
+_MIN_WIDTH = 118
+
+
+def evaluate(
+    store: Annotated[Path, typer.Argument(help="The store, a .duckdb file.")],
+    split: Annotated[
+        Literal["gate", "test", "calibration", "train", "all"],
+        typer.Option(help="Which reports. Students are judged on `test` only when it is named."),
+    ] = "gate",
+    corpus: Annotated[str | None, typer.Option(help="Only this corpus.")] = None,
+    against: Annotated[
+        str, typer.Option(help="`curated`, or the name of a labeler to compare the others with.")
+    ] = "curated",
+    uncertain: Annotated[
+        Literal["negative", "positive"], typer.Option(help="What an uncertain finding counts as.")
+    ] = "negative",
+    common: Annotated[bool, typer.Option("--common", help="Only reports that all labelers labelled.")] = False,
+    per_finding: Annotated[bool, typer.Option("--per-finding", help="Also a table for each labeler.")] = False,
+    n_boot: Annotated[int, typer.Option(help="Bootstrap resamples, by subject.", min=0, max=1_000_000)] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge every labeler, teacher and student against the curated labels, with 95 % intervals.
+
+    Reads the newest snapshot, so it works while a run writes.
+
+    Example: teachback evaluate labels.duckdb --split gate --per-finding
+    """
+    from teachback.store.database import open_snapshot
+    from teachback.store.quality.standings import rank_subjects
+
+    connection, age = open_snapshot(store)
+    try:
+        standings = rank_subjects(
+            connection,
+            split=None if split == "all" else split,
+            corpus=corpus,
+            against=against,
+            common=common,
+            positive={"present"} if uncertain == "negative" else {"present", "uncertain"},
+            n_boot=n_boot,
+            seed=seed,
+        )
+    finally:
+        connection.close()
+    asked = {"store": str(store), "snapshot_age_s": round(age, 1), "split": split, "corpus": corpus}
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(asked | {"uncertain": uncertain} | _plain(standings), indent=2))
+    else:
+        _print(standings, asked, uncertain, per_finding)
+
+
+def _print(standings: Standings, asked: dict[str, Any], uncertain: str, per_finding: bool) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.width = max(console.width, _MIN_WIDTH)
+    console.print(
+        f"{standings.n_reports:,} reports with {'' if standings.reference == 'curated' else 'labels of '}"
+        f"[bold]{standings.reference}[/bold]{' labels' if standings.reference == 'curated' else ''}, "
+        f"split {asked['split']}{', corpus ' + asked['corpus'] if asked['corpus'] else ''}, uncertain is {uncertain}; "
+        f"snapshot is {_age(asked['snapshot_age_s'])} old"
+    )
+    _print_ranking(console, standings)
+    if per_finding:
+        for row in standings.rows:
+            _print_findings(console, row.subject.name, row.figures)
+    for note in standings.notes:
+        console.print(f"note: {note}", style="dim", markup=False)
+
+
+def _print_ranking(console: Console, standings: Standings) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    compared = standings.reference != "curated"
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("labeler", overflow="fold")
+    columns = ["kappa [95 %]", "same status"] if compared else []
+    columns += ["micro-F1 [95 %]", "macro-F1 [95 %]", "of", "P", "R", "reports", "positives", "coverage"]
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in standings.rows:
+        f = row.figures
+        cells = [_square(row.agreement.kappa), f"{row.agreement.accuracy.value:.3f}"] if compared else []
+        cells += [_square(f.micro), _square(f.macro), str(len(f.macro_findings)), _short(f.precision.value)]
+        cells += [_short(f.recall.value), f"{f.n_reports:,}", f"{f.positives:,}", f"{row.coverage:.0%}"]
+        table.add_row(escape(row.subject.name), *cells)
+    console.print(table)
+
+
+def _print_findings(console: Console, name: str, figures: F1Report) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title=escape(name), title_justify="left")
+    table.add_column("finding")
+    for column in ("reports", "positives", "called", "P", "R", "F1 [95 %]"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for f in figures.findings:
+        counts = (f"{n:,}" for n in (f.n, f.positives, f.predicted_positives))
+        table.add_row(f.finding, *counts, _short(f.precision.value), _short(f.recall.value), _square(f.f1))
+    console.print()
+    console.print(table)
+
+
+def _plain(standings: Standings) -> dict[str, Any]:
+    return {
+        "reference": standings.reference,
+        "n_reports": standings.n_reports,
+        "labelers": [
+            {
+                "name": row.subject.name,
+                "kind": row.subject.kind,
+                "labeler_id": row.subject.labeler_id,
+                "teacher_id": row.subject.subject_id if row.subject.kind == "teacher" else None,
+                "round_id": row.subject.round_id,
+                "coverage": row.coverage,
+                "figures": row.figures.as_dict(),
+                "agreement": row.agreement.as_dict(),
+            }
+            for row in standings.rows
+        ],
+        "notes": list(standings.notes),
+    }
+
+
+def _square(figure: object) -> str:
+    return str(figure).replace("[", "\\[")
+
+
+def _short(value: float) -> str:
+    return "-" if value != value else f"{value:.3f}"
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}s"
+    return f"{seconds:.0f} s"
