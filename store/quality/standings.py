@@ -164,9 +164,7 @@ def rank_subjects(
     judged = [s for s in subjects if s.name != name and (s.kind != "human" or against != CURATED)]
     codes = {s: s.fetch(connection, truth) for s in judged}
     notes = _withhold_test(connection, truth, codes) if split is None else []
-    labelled: dict[Subject, npt.NDArray[np.bool_]] = {
-        s: (found >= 0).any(axis=1) for s, found in codes.items() if (found >= 0).any()
-    }
+    labelled = {s: _labelled(found) for s, found in codes.items() if (found >= 0).any()}
     if not labelled:
         raise StoreError(f"nobody else has labelled the {len(truth):,} reports", "run `teachback label STORE` first")
     by_all: npt.NDArray[np.bool_] = np.logical_and.reduce(list(labelled.values()))
@@ -228,6 +226,11 @@ def _withhold_test(
     for student in students:
         codes[student] = np.where(hidden[:, None], np.int8(-1), codes[student])
     return ["students are not judged on `test` unless it is named: --split test"] if students else []
+
+
+def _labelled(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
+    mask: npt.NDArray[np.bool_] = (codes >= 0).sum(axis=1) > 0
+    return mask
 
 
 def _caveats(rows: list[Standing], split: str | None) -> list[str]:

@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from teachback.cli import doctor, evaluate
 from teachback.errors import TeachbackError
 
 __all__ = ["app", "main"]
@@ -16,6 +17,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+app.command("doctor")(doctor.doctor)
+app.command("evaluate")(evaluate.evaluate)
 
 
 def main() -> None:
