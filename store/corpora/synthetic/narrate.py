@@ -1,0 +1,241 @@
+"""From a chest to statements: which findings share a sentence, what is denied in one list, what is said in passing."""
+
+from collections.abc import Sequence
+
+from teachback.store.corpora.synthetic.grammar import render, tidy
+from teachback.store.corpora.synthetic.mention import Pen, Thing
+from teachback.store.corpora.synthetic.truth import Statement
+from teachback.store.label import Status
+
+__all__ = ["asides", "denials", "device_statements", "positives"]
+
+LUNG = ("Lung Opacity", "Consolidation", "Pneumonia", "Atelectasis", "Edema", "Lung Lesion")
+_SIDED = ("Pleural Effusion", "Pneumothorax")
+_OBSERVED = ("Lung Opacity", "Consolidation")  # what is seen, as against what it may be due to
+_EXPLANATIONS = ("Pneumonia", "Atelectasis", "Edema", "Lung Lesion", "Consolidation")
+_PAIRS = (  # two present findings that share a sentence: how often
+    ("Pleural Effusion", "Atelectasis", 0.4),
+    ("Cardiomegaly", "Edema", 0.25),
+    ("Edema", "Pleural Effusion", 0.25),
+    ("Fracture", "Pneumothorax", 0.25),
+    ("Consolidation", "Pleural Effusion", 0.15),
+    ("Lung Lesion", "Pleural Effusion", 0.15),
+    ("Atelectasis", "Lung Opacity", 0.1),
+)
+_OFTEN_LISTED = ("Consolidation", "Pleural Effusion", "Pneumothorax", "Edema", "Pneumonia", "Lung Opacity")
+_BARE = {"Pleural Effusion": "effusion", "Pneumothorax": "pneumothorax"}
+
+
+def positives(pen: Pen, findings: Sequence[str], deniable: list[str], hedged: frozenset[str] = frozenset()) -> list[Statement]:
+    """State the present and uncertain findings.
+
+    Args:
+        pen: Writes them.
+        findings: Those to state, without Support Devices.
+        deniable: Absent findings that a sentence may deny in passing; the denied ones are taken out.
+        hedged: Present findings that are to be stated as uncertain here.
+    """
+    statuses: dict[str, Status] = {
+        finding: "uncertain" if finding in hedged else pen.chest.statuses[finding] for finding in findings
+    }
+    present = [finding for finding in findings if statuses[finding] == "present"]
+    uncertain = [finding for finding in findings if statuses[finding] == "uncertain"]
+    said = _explained(pen, present, uncertain) + _paired(pen, present)
+    lungs_only = sum(finding in LUNG for finding in (*present, *uncertain)) == 1 and not said
+    for finding in present:
+        said.append(_one_present(pen, finding, deniable, alone=lungs_only and finding in LUNG))
+    for finding in uncertain:
+        said.append(_contrast(pen, pen.uncertain(finding), None, deniable, 0.1))
+    return said
+
+
+def denials(pen: Pen, findings: Sequence[str]) -> list[Statement]:
+    """Deny findings: some in lists, the others one by one; the two heart findings often in one breath."""
+    draw = pen.draw
+    left = list(findings)
+    said: list[Statement] = []
+    heart = ("Cardiomegaly", "Enlarged Cardiomediastinum")
+    if all(finding in left for finding in heart) and draw.chance(0.65):
+        text = tidy(render(pen.style.choose(pen.bank.joint_silhouette, draw), draw, pen.words))
+        said.append(Statement(text, tuple((finding, "absent") for finding in heart), (), "heart"))
+        left = [finding for finding in left if finding not in heart]
+    listed = [f for f in draw.shuffled(_OFTEN_LISTED) if f in left and not _was_there(pen, f)]
+    if len(listed) > 1 and not pen.style.checklist and draw.chance(pen.style.lists):
+        listed = listed[: draw.pick((2, 3, 3, 4, 5))]
+        if draw.chance(0.7):  # the usual order of the trade rather than any
+            listed.sort(key=_OFTEN_LISTED.index)
+        said.append(pen.denial(listed))
+        left = [finding for finding in left if finding not in listed]
+    return said + [pen.absent(finding) for finding in left]
+
+
+def device_statements(pen: Pen, *, short: bool = False) -> list[Statement]:
+    """State the support devices as the chest's status demands."""
+    draw, status = pen.draw, pen.chest.statuses["Support Devices"]
+    rest = pen.bank.devices["rest"]
+    if status == "unmentioned":
+        return []
+    if status == "uncertain":
+        return [_device(pen, tidy(render(draw.pick(rest["uncertain"]), draw, pen.words)), "uncertain")]
+    if status == "absent":
+        return [_device(pen, _removed(pen) if draw.chance(0.6) else render(draw.pick(rest["none"]), draw, {}), "absent")]
+    kinds = _kinds(pen, 3 if short else draw.pick((1, 1, 2, 2, 3, 4)))
+    names = {f"d{i + 1}": render(draw.pick(pen.bank.devices[kind]["np"]), draw, {}) for i, kind in enumerate(kinds)}
+    if short or draw.chance(0.2):
+        key = "short" if short and draw.chance(0.6) else "combined" if len(kinds) > 1 and draw.chance(0.8) else "general"
+        fitting = [t for t in rest[key] if all(slot in names for slot in t.slots)]
+        return [_device(pen, render(draw.pick(fitting), draw, names), "present")]
+    said = [_device(pen, render(pen.style.choose(pen.bank.devices[kind]["say"], draw), draw, {}), "present") for kind in kinds]
+    if draw.chance(0.07):  # one has gone, others stay: present over all
+        said.append(_device(pen, _removed(pen), "absent"))
+    return said
+
+
+def asides(pen: Pen) -> list[Statement]:
+    """Say what gives no finding a status: clear lungs, the aorta, the spine; and other diseases, some hedged."""
+    draw, chest, bank = pen.draw, pen.chest, pen.bank
+    said: list[Statement] = []
+    if all(chest.statuses[finding] in ("absent", "unmentioned") for finding in LUNG) and draw.chance(0.5):
+        said.append(Statement(render(pen.style.choose(bank.lines["clear"], draw), draw, {}), (), (), "lungs"))
+    taken = {"lungs"} if said else set()
+    for other in bank.others:
+        likely = 0.4 if other.scenario == chest.scenario else 0.008 if other.scenario else 0.022
+        if other.system in taken or not draw.chance(likely):
+            continue
+        hedge = bool(other.hedged) and draw.chance(0.15)
+        phrase = render(draw.pick(other.hedged if hedge else other.say), draw, {**pen.words, "place": _place(pen)})
+        said.append(Statement(tidy(phrase), (), () if hedge else (other.disease,), other.system))
+        taken.add(other.system)
+    for system in ("lungs", "heart", "bones", "other"):
+        if system in taken or not draw.chance({"lungs": 0.2, "heart": 0.15, "bones": 0.4, "other": 0.12}[system]):
+            continue
+        if system == "bones" and chest.statuses["Fracture"] in ("present", "uncertain"):
+            continue
+        phrase = render(draw.pick(bank.neutral[system]), draw, {**pen.words, "place": _place(pen)})
+        said.append(Statement(tidy(phrase), (), (), system))
+    return said
+
+
+def _explained(pen: Pen, present: list[str], uncertain: list[str]) -> list[Statement]:
+    """Join what is seen with what it is, or may be; takes the joined findings out of both lists."""
+    draw = pen.draw
+    said = []
+    for seen in _OBSERVED:
+        if seen not in present:
+            continue
+        possible = [f for f in draw.shuffled(_EXPLANATIONS) if f in uncertain and f != seen][: draw.pick((1, 2, 2, 3))]
+        certain = [f for f in _EXPLANATIONS[:3] if f in present and f != seen]
+        if possible and draw.chance(0.75):
+            thing = pen.thing(seen, "present")
+            linked = pen.frame("uncertain.linked", {"alts": pen.possibilities(possible)})
+            lead = pen.frame("present.terse" if pen.terse() else "present.full", pen.slots(thing))
+            joint = " " if linked.startswith(("which", "that", "may", "could")) else ", "
+            more = tuple((finding, "uncertain") for finding in possible)
+            said.append(pen.statement(_join(lead, linked, joint, thing), thing, "present", more))  # type: ignore[arg-type]
+            _take(present, thing.findings)
+            _take(uncertain, possible)
+        elif certain and draw.chance(0.45):
+            said.append(_two(pen, "cause", seen, draw.pick(certain), present))
+    return said
+
+
+def _join(lead: str, linked: str, joint: str, thing: Thing) -> str:
+    """Hang a clause on a sentence: `, which may ...` needs the noun in front, a bare verb the noun itself."""
+    if linked.startswith(("may", "could")):
+        return f"{thing.np} {linked}"
+    return f"{lead},{joint if joint == ' ' else ' '}{linked}"
+
+
+def _paired(pen: Pen, present: list[str]) -> list[Statement]:
+    said = []
+    trio = ("Cardiomegaly", "Edema", "Pleural Effusion")
+    if all(finding in present for finding in trio) and pen.draw.chance(0.2):
+        things = [pen.thing(finding, "present") for finding in trio]
+        text = pen.frame("three", _numbered_slots(things))
+        said.append(_joint(pen, text, things))
+        _take(present, trio)
+    for first, second, share in _PAIRS:
+        if first in present and second in present and pen.draw.chance(share):
+            said.append(_two(pen, "both", first, second, present))
+    return said
+
+
+def _two(pen: Pen, frame: str, first: str, second: str, present: list[str]) -> Statement:
+    things = [pen.thing(first, "present"), pen.thing(second, "present")]
+    _take(present, (first, second))
+    return _joint(pen, pen.frame(frame, _numbered_slots(things)), things)
+
+
+def _joint(pen: Pen, text: str, things: list[Thing]) -> Statement:
+    more = tuple((finding, "present") for thing in things[1:] for finding in thing.findings)
+    first = pen.statement(text, things[0], "present", more)  # type: ignore[arg-type]
+    return Statement(text, first.facts, tuple(d for thing in things for d in thing.diseases), first.system)
+
+
+def _numbered_slots(things: list[Thing]) -> dict[str, str]:
+    slots = {}
+    for number, thing in enumerate(things, start=1):
+        slots |= {f"np{number}": thing.np, f"np0{number}": thing.bare}
+    return slots
+
+
+def _one_present(pen: Pen, finding: str, deniable: list[str], *, alone: bool) -> Statement:
+    draw, detail = pen.draw, pen.chest.details.get(finding)
+    if alone and draw.chance(0.15):
+        thing = pen.thing(finding, "present")
+        return pen.statement(pen.frame("except", _numbered_slots([thing])), thing, "present")
+    if finding in _SIDED and detail is not None and detail.words["opp"] and draw.chance(0.12):
+        thing = pen.thing(finding, "present")
+        slots = {**_numbered_slots([thing]), **pen.slots(thing), "opp": detail.words["opp"], "bare": _BARE[finding]}
+        said = pen.statement(pen.frame("other_side", slots), thing, "present", ((finding, "absent"),))
+        return said
+    return _contrast(pen, pen.present(finding), finding, deniable, 0.16)
+
+
+def _contrast(
+    pen: Pen, said: Statement, finding: str | None, deniable: list[str], share: float
+) -> Statement:
+    """Deny another finding in the same sentence, at times."""
+    draw = pen.draw
+    fitting = [f for f in deniable if f not in ("Cardiomegaly", "Enlarged Cardiomediastinum") and not _was_there(pen, f)]
+    if not fitting or ":" in said.text or said.text.startswith(("no ", "?")) or not draw.chance(share):
+        return said
+    near = [f for f in fitting if pen.bank.findings[f].system == said.system] or fitting
+    denied = draw.pick(near)
+    deniable.remove(denied)
+    text = pen.frame("contrast", {"say1": said.text, "neg": pen.negated_name(denied)})
+    return Statement(text, (*said.facts, (denied, "absent")), said.diseases, said.system)
+
+
+def _was_there(pen: Pen, finding: str) -> bool:
+    return pen.chest.prior is not None and pen.chest.prior[finding] == "present"
+
+
+def _take(findings: list[str], gone: Sequence[str]) -> None:
+    findings[:] = [finding for finding in findings if finding not in gone]
+
+
+def _place(pen: Pen) -> str:
+    return pen.draw.pick(("right upper lobe", "left upper lobe", "right lower lobe", "left lower lobe", "right mid lung"))
+
+
+def _kinds(pen: Pen, number: int) -> list[str]:
+    weights = dict(pen.bank.device_kinds)
+    if pen.chest.scenario != "postoperative":  # intensive-care devices are for the very ill
+        weights |= {"ett": 1.0, "chest_tube": 1.5 if pen.chest.statuses["Pneumothorax"] != "unmentioned" else 0.4}
+    kinds = []
+    for _ in range(number):
+        kind = pen.draw.weighted(weights)
+        del weights[kind]
+        kinds.append(kind)
+    return kinds
+
+
+def _removed(pen: Pen) -> str:
+    kind = pen.draw.pick([kind for kind in pen.bank.device_kinds if pen.bank.devices[kind]["gone"]])
+    return render(pen.draw.pick(pen.bank.devices[kind]["gone"]), pen.draw, {})
+
+
+def _device(pen: Pen, text: str, status: Status) -> Statement:
+    return Statement(tidy(text), (("Support Devices", status),), (), "devices")
+
