@@ -64,6 +64,7 @@ class Pen:
         self.draw = draw
         self.bank: Bank = load_bank()
         self.words = {"prior": style.prior, "mask": style.mask}
+        self.devices: list[str] = []  # the kinds of devices named so far, so that every section names the same
 
     def frame(self, name: str, slots: Mapping[str, str]) -> str:
         """Return one sentence of a kind of frame, in this hand's habit."""
@@ -91,7 +92,7 @@ class Pen:
         draw = self.draw
         phrases = self.bank.findings[finding]
         change = self.change(finding)
-        if not change and draw.chance(phrases.share["present"]):
+        if not change and self._has_sentences(finding, "present") and draw.chance(phrases.share["present"]):
             return self._sentence(finding, "present")
         thing = self.thing(finding, "present")
         if self.style.checklist and not change and draw.chance(0.5):
@@ -105,7 +106,7 @@ class Pen:
     def uncertain(self, finding: str) -> Statement:
         """Write that a finding is uncertain."""
         phrases = self.bank.findings[finding]
-        if self.draw.chance(phrases.share["uncertain"]):
+        if self._has_sentences(finding, "uncertain") and self.draw.chance(phrases.share["uncertain"]):
             return self._sentence(finding, "uncertain")
         thing = self.thing(finding, "uncertain")
         text = self.frame(f"uncertain.{'terse' if self.terse() else 'full'}", self.slots(thing))
@@ -121,7 +122,7 @@ class Pen:
         if self.style.checklist and draw.chance(0.8):
             name = _CHECKLIST_NAMES.get(finding, finding)
             text = f"{name}: {self.style.choose(('none', 'none', 'no', 'not seen', 'absent', 'negative'), draw)}"
-        elif phrases.say["absent"][False] and draw.chance(phrases.share["absent"]):
+        elif self._has_sentences(finding, "absent") and draw.chance(phrases.share["absent"]):
             return self._sentence(finding, "absent")
         else:
             return self.denial([finding])
@@ -173,6 +174,9 @@ class Pen:
         """Return a statement that gives the noun phrase's findings one status."""
         facts = tuple((finding, status) for finding in thing.findings) + more
         return Statement(text, facts, thing.diseases if status == "present" else (), self._system(thing.findings[0]))
+
+    def _has_sentences(self, finding: str, status: Status) -> bool:
+        return bool(self.bank.findings[finding].say[status][self.chest.details[finding].side == "bilateral"])
 
     def _system(self, finding: str) -> str:
         return self.bank.findings[finding].system

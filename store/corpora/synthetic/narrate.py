@@ -79,7 +79,8 @@ def device_statements(pen: Pen, *, short: bool = False) -> list[Statement]:
         return [_device(pen, tidy(render(draw.pick(rest["uncertain"]), draw, pen.words)), "uncertain")]
     if status == "absent":
         return [_device(pen, _removed(pen) if draw.chance(0.6) else render(draw.pick(rest["none"]), draw, {}), "absent")]
-    kinds = _kinds(pen, 3 if short else draw.pick((1, 1, 2, 2, 3, 4)))
+    pen.devices = pen.devices or _kinds(pen, draw.pick((1, 1, 2, 2, 3, 4)))
+    kinds = draw.shuffled(pen.devices)[:3] if short else pen.devices
     names = {f"d{i + 1}": render(draw.pick(pen.bank.devices[kind]["np"]), draw, {}) for i, kind in enumerate(kinds)}
     if short or draw.chance(0.2):
         key = "short" if short and draw.chance(0.6) else "combined" if len(kinds) > 1 and draw.chance(0.8) else "general"
@@ -135,8 +136,17 @@ def _explained(pen: Pen, present: list[str], uncertain: list[str]) -> list[State
             _take(present, thing.findings)
             _take(uncertain, possible)
         elif certain and draw.chance(0.45):
-            said.append(_two(pen, "cause", seen, draw.pick(certain), present))
+            said.append(_caused(pen, seen, draw.pick(certain), present))
     return said
+
+
+def _caused(pen: Pen, seen: str, cause: str, present: list[str]) -> Statement:
+    """Say what an observation is due to; the cause goes by its plain name, as it lies where the observation does."""
+    first = pen.thing(seen, "present")
+    name = pen.draw.pick(pen.bank.findings[cause].alt)
+    second = Thing(name, name, False, (cause,), pen.bank.findings[cause].np[False][0].diseases)
+    _take(present, (*first.findings, cause))
+    return _joint(pen, pen.frame("cause", _numbered_slots([first, second])), [first, second])
 
 
 def _join(lead: str, linked: str, joint: str, thing: Thing) -> str:

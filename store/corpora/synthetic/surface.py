@@ -15,7 +15,7 @@ _LINE_HEADS = {
     "pleura": ("Pleura", "Pleural spaces", "Pleura"),
     "heart": ("Heart/mediastinum", "Cardiomediastinum", "Heart and mediastinum"),
     "bones": ("Bones/soft tissues", "Bones", "Osseous structures"),
-    "other": ("Technique", "Other", "Comment"),
+    "other": ("Other", "Comment", "Miscellaneous"),
 }
 _SHORT = {
     "pneumothorax": "PTX", "pneumonia": "PNA", "atelectasis": "atx", "right lower lobe": "RLL",
