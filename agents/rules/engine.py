@@ -1,0 +1,293 @@
+"""The rule engine: mentions of the findings in a section, and a report's status for each finding.
+
+Sentences are read one by one, and reports repeat their sentences, so what a sentence says is remembered. Only a
+sentence that speaks of the one before ("This has resolved.") is read with it.
+
+Report level (CheXpert's policy, Irvin et al. 2019, arXiv 1901.07031): a present mention wins over an uncertain one, and
+that over an absent one. Departure: a state that tells of a comparison alone ("heart size is unchanged") gives way to
+any other mention of the finding.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from teachback.agents.rules.lexicon import Lexicon, Sort, Unit
+from teachback.agents.rules.measured import measurements
+from teachback.agents.rules.reach import reached
+from teachback.agents.rules.ruleset import CueRule, RuleSet
+from teachback.agents.rules.words import Word, sentences, words
+from teachback.store.label import Evidence, Status
+
+__all__ = ["Mention", "RuleEngine"]
+
+# Sentences remembered at most, about 1 kB each, and the longest one that is worth it, in characters.
+REMEMBERED_SENTENCES = 60_000
+LONGEST_REMEMBERED = 400
+
+STATED = "stated"
+UNCHANGED = "unchanged"
+EITHER_OR = "either-or"
+UNREAD = "unread-section"
+
+# Which mention decides for the report; `unmentioned` never does.
+_RANK: dict[Status, int] = {"present": 4, "uncertain": 3, "absent": 2, "unmentioned": 0}
+_RANK_UNCHANGED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One mention of a finding.
+
+    Attributes:
+        finding: The finding.
+        status: What this mention says of it; `unmentioned` when it is not about this image (history, advice).
+        section: The section it stands in.
+        start: Offset of its first character in the section's text.
+        end: Offset behind its last character.
+        quote: Its words.
+        cue: The words that decided the status; empty when it is simply stated.
+        rule: The rule that decided.
+    """
+
+    finding: str
+    status: Status
+    section: str
+    start: int
+    end: int
+    quote: str
+    cue: str
+    rule: str
+
+
+class _Hit(NamedTuple):
+    """A mention with its place in the sentence: what is remembered of a sentence."""
+
+    finding: str
+    status: Status
+    start: int
+    end: int
+    cue: str
+    rule: str
+
+
+class _Reading(NamedTuple):
+    """What a sentence says, and what it says of the sentence before: (status, cue, rule) or nothing."""
+
+    hits: tuple[_Hit, ...]
+    answer: tuple[Status, str, str] | None = None
+
+
+class RuleEngine:
+    """Reads report text by a rule set. Not to be shared between threads.
+
+    Args:
+        ruleset: The rules; the package's own when left out.
+    """
+
+    def __init__(self, ruleset: RuleSet | None = None) -> None:
+        self.ruleset = ruleset or RuleSet.load()
+        self._lexicon = Lexicon(self.ruleset)
+        self._rules = self.ruleset.cues.rules
+        self._pronouns = frozenset(self.ruleset.cues.pronouns)
+        self._heading = _heading_pattern(self.ruleset)
+        self._unread = frozenset(self.ruleset.cues.unread_headings)
+        self._remembering = lru_cache(maxsize=REMEMBERED_SENTENCES)(self._read)
+
+    def mentions(self, section: str, text: str) -> list[Mention]:
+        """Return every mention in a section, in reading order.
+
+        Args:
+            section: The section's name.
+            text: Its text; any text is read, in time that grows with its length.
+        """
+        found: list[Mention] = []
+        before: list[Mention] = []
+        unread = False
+        for start, end in sentences(text):
+            sentence = text[start:end]
+            heading = self._heading.match(sentence)
+            if heading:
+                unread = heading[1].lower() in self._unread
+            reading = self._remembering(sentence) if len(sentence) <= LONGEST_REMEMBERED else self._read(sentence)
+            if reading.answer and before:
+                status, cue, rule = reading.answer
+                found[len(found) - len(before) :] = [_answered(mention, status, cue, rule) for mention in before]
+            before = [
+                Mention(
+                    hit.finding,
+                    "unmentioned" if unread else hit.status,
+                    section,
+                    start + hit.start,
+                    start + hit.end,
+                    sentence[hit.start : hit.end],
+                    heading[1] if unread and heading else hit.cue,
+                    UNREAD if unread else hit.rule,
+                )
+                for hit in reading.hits
+            ]
+            found += before
+        return found
+
+    def label_sections(self, sections: Sequence[tuple[str, str]]) -> dict[str, tuple[Status, tuple[Evidence, ...]]]:
+        """Return each finding's status over some sections of one report, with the spans it rests on.
+
+        Args:
+            sections: (name, text) in reading order.
+
+        Returns:
+            Every finding of the rule set, in its order; `unmentioned` without evidence where nothing speaks of it.
+        """
+        by_finding: dict[str, list[Mention]] = {name: [] for name in self.ruleset.finding_names}
+        for name, text in sections:
+            for mention in self.mentions(name, text):
+                by_finding[mention.finding].append(mention)
+        return {finding: _verdict(mentions) for finding, mentions in by_finding.items()}
+
+    def _read(self, sentence: str) -> _Reading:
+        """Read one sentence by itself."""
+        spelled = words(sentence)
+        units = self._lexicon.units(spelled)
+        if not units:
+            return _Reading(())
+        decided, answer = self._decide(units, spelled)
+        hits = self._terms(sentence, spelled, units, decided) + self._measured(sentence, spelled, units, decided)
+        hits.sort(key=lambda hit: hit.start)
+        return _Reading(tuple(hits), answer and (answer[0], _quote(sentence, spelled, answer[1]), answer[2]))
+
+    def _decide(
+        self, units: Sequence[Unit], spelled: Sequence[Word]
+    ) -> tuple[dict[int, tuple[int, Unit]], tuple[Status, Unit, str] | None]:
+        """Return for each unit that a cue reaches its best-ranked rule and cue, and the answer to the sentence before."""
+        decided: dict[int, tuple[int, Unit]] = {}
+        answer = None
+        for place, unit in enumerate(units):
+            for rank in unit.meaning.cues:
+                rule = self._rules[rank]
+                places = reached(units, place, rule)
+                for target in places:
+                    if target not in decided or rank < decided[target][0]:
+                        decided[target] = (rank, unit)
+                if not places and rule.answers_sentence_before and spelled[0].form in self._pronouns:
+                    answer = (_status(rule, "present"), unit, rule.name)
+        return decided, answer
+
+    def _terms(
+        self, sentence: str, spelled: Sequence[Word], units: Sequence[Unit], decided: dict[int, tuple[int, Unit]]
+    ) -> list[_Hit]:
+        """Return the hits of the findings' own terms."""
+        hits = []
+        for place, unit in enumerate(units):
+            if not unit.sorts & Sort.TERM:
+                continue
+            start, end = spelled[unit.first].start, spelled[unit.last - 1].end
+            for finding, base in unit.meaning.terms:
+                if place in decided:
+                    rank, cue = decided[place]
+                    rule = self._rules[rank]
+                    hits.append(
+                        _Hit(finding, _status(rule, base), start, end, _quote(sentence, spelled, cue), rule.name)
+                    )
+                elif base == "present" and _is_alternative(units, place):
+                    hits.append(_Hit(finding, "uncertain", start, end, "or", EITHER_OR))
+                else:
+                    hits.append(_Hit(finding, base, start, end, "", STATED))
+        return hits
+
+    def _measured(
+        self, sentence: str, spelled: Sequence[Word], units: Sequence[Unit], decided: dict[int, tuple[int, Unit]]
+    ) -> list[_Hit]:
+        """Return the hits of findings told as an organ's state; of several states the strongest counts."""
+        hits = []
+        for measure, subject, states in measurements(units):
+            finding = self.ruleset.findings.measured[measure].finding
+            best: tuple[int, _Hit] | None = None
+            for state in states:
+                level = units[state].meaning.states[measure]
+                base: Status = "uncertain" if level == "unchanged" else level
+                status, cue, rule = base, units[state], level if level == "unchanged" else STATED
+                if state in decided and level != "unchanged":
+                    rank, cue = decided[state]
+                    status, rule = _status(self._rules[rank], base), self._rules[rank].name
+                first, last = min(units[subject].first, units[state].first), max(units[subject].last, units[state].last)
+                hit = _Hit(
+                    finding,
+                    status,
+                    spelled[first].start,
+                    spelled[last - 1].end,
+                    _quote(sentence, spelled, cue),
+                    rule,
+                )
+                if best is None or _rank(status, rule) > best[0]:
+                    best = (_rank(status, rule), hit)
+            if best is not None:
+                hits.append(best[1])
+        return hits
+
+
+def _heading_pattern(ruleset: RuleSet) -> re.Pattern[str]:
+    names = sorted({*ruleset.cues.unread_headings, *ruleset.cues.read_headings}, key=len, reverse=True)
+    return re.compile(rf"({'|'.join(re.escape(name) for name in names) or '(?!)'}) *:", re.IGNORECASE)
+
+
+def _status(rule: CueRule, base: Status) -> Status:
+    """Return what a rule makes of a mention that by itself has the base status."""
+    if rule.says == "ignored":
+        return "unmentioned"
+    if base == "absent":
+        return "uncertain" if rule.says == "absent" else "absent"
+    if base == "uncertain" and rule.says == "present":
+        return "uncertain"
+    return rule.says
+
+
+def _is_alternative(units: Sequence[Unit], place: int) -> bool:
+    """Whether an `or` joins a term to a term of another finding ("atelectasis or pneumonia")."""
+    terms = units[place].meaning.terms
+    for step in (-1, 1):
+        near = place + step
+        while 0 <= near < len(units) and units[near].sorts == Sort.DEGREE:
+            near += step
+        far = near + step
+        while 0 <= far < len(units) and units[far].sorts == Sort.DEGREE:
+            far += step
+        if (
+            0 <= near < len(units)
+            and 0 <= far < len(units)
+            and units[near].sorts & Sort.OR
+            and units[far].sorts & Sort.TERM
+            and units[far].meaning.terms != terms
+        ):
+            return True
+    return False
+
+
+def _quote(sentence: str, spelled: Sequence[Word], unit: Unit) -> str:
+    return sentence[spelled[unit.first].start : spelled[unit.last - 1].end]
+
+
+def _answered(mention: Mention, status: Status, cue: str, rule: str) -> Mention:
+    """Return a mention as the next sentence makes it; what was absent or not about this image stays so."""
+    if mention.status in ("absent", "unmentioned"):
+        return mention
+    return Mention(
+        mention.finding, status, mention.section, mention.start, mention.end, mention.quote, cue, rule
+    )
+
+
+def _rank(status: Status, rule: str) -> int:
+    return _RANK_UNCHANGED if rule == UNCHANGED and status == "uncertain" else _RANK[status]
+
+
+def _verdict(mentions: Sequence[Mention]) -> tuple[Status, tuple[Evidence, ...]]:
+    best = max((_rank(mention.status, mention.rule) for mention in mentions), default=0)
+    if best == 0:
+        return "unmentioned", ()
+    deciding = [mention for mention in mentions if _rank(mention.status, mention.rule) == best]
+    spans = tuple(
+        Evidence(mention.section, mention.start, mention.end, mention.quote, mention.cue or mention.rule)
+        for mention in deciding
+    )
+    return deciding[0].status, spans

@@ -1,0 +1,219 @@
+"""The lexicon: all phrases of the rule files in one word tree, and the units that it finds in a sentence.
+
+A unit is a stretch of words that means something to the rules: a finding's term, a cue, an organ, a state, the end of
+a statement. The longest phrase wins and no word belongs to two units, so `no change in` never reads as `no`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import Any, Literal, NamedTuple
+
+from teachback.agents.rules.phrases import GAP, GAP_WORDS, expand
+from teachback.agents.rules.ruleset import RuleSet
+from teachback.agents.rules.typos import Speller
+from teachback.agents.rules.words import MASK, Word
+from teachback.errors import InputError
+from teachback.store.label import Status
+
+__all__ = ["END_OF_SENTENCE", "Level", "Lexicon", "Meaning", "Sort", "Unit"]
+
+END_OF_SENTENCE = "$"
+Level = Literal["present", "uncertain", "absent", "unchanged"]
+LEVELS: tuple[Level, ...] = ("present", "uncertain", "absent", "unchanged")
+
+_ENTRY = ""
+# Signs and words that no gap reaches over: a new piece of the sentence begins there.
+_NO_GAP = frozenset({*",;:?()/$", "and", "or", "nor", "no", "not", "without", "with", "but"})
+# Spelled words remembered at most; reports use a few ten thousand different ones.
+MAX_REMEMBERED = 50_000
+
+
+class Sort(IntFlag):
+    """What a unit is; a unit may be several things (`stable` is a state and a degree)."""
+
+    TERM = 1
+    SUBJECT = 2
+    STATE = 4
+    CUE = 8
+    END = 16
+    WEAK_END = 32
+    OPENER = 64
+    DEGREE = 128
+    VERB = 256
+    COMMA = 512
+    OR = 1024
+    AND = 2048
+    SLASH = 4096
+
+
+@dataclass(slots=True)
+class Meaning:
+    """What a phrase means to the rules.
+
+    Attributes:
+        sorts: What it is, as a `Sort`.
+        terms: The findings it names, with the status it gives by itself.
+        measures: The `measured` entries that it is a subject of, as their places in the file.
+        states: The `measured` entries that it is a state of, with the level.
+        cues: The cue rules it belongs to, as their places in the file.
+    """
+
+    sorts: int = 0
+    terms: list[tuple[str, Status]] = field(default_factory=list)
+    measures: list[int] = field(default_factory=list)
+    states: dict[int, Level] = field(default_factory=dict)
+    cues: list[int] = field(default_factory=list)
+
+
+class Unit(NamedTuple):
+    """A stretch of words with a meaning: its sorts, its first word, the word behind its last, and what it means."""
+
+    sorts: int
+    first: int
+    last: int
+    meaning: Meaning
+
+
+class Lexicon:
+    """All phrases of a rule set, ready to be found.
+
+    Raises:
+        InputError: A phrase cannot be read; names the file and the key.
+    """
+
+    def __init__(self, ruleset: RuleSet) -> None:
+        self._tree: dict[str, Any] = {}
+        self._lists = ruleset.findings.lists
+        self._forms: set[str] = set()
+        self._remembered: dict[str, str] = {}
+        self._add_findings(ruleset)
+        finding_words = self._forms - {GAP, MASK}
+        self._add_cues(ruleset)
+        self._add_joints()
+        self._speller = Speller(finding_words, ruleset.findings.not_typos)
+
+    def units(self, words: Sequence[Word]) -> list[Unit]:
+        """Return the units of a sentence, in order."""
+        forms = [self._spelled(word.form) for word in words]
+        forms.append(END_OF_SENTENCE)
+        tree, found, place, count = self._tree, [], 0, len(words)
+        while place < count:
+            branch = tree.get(forms[place])
+            match = _longest(branch, forms, place + 1) if branch is not None else None
+            if match is None:
+                place += 1
+                continue
+            end, meaning = match
+            if meaning.sorts:
+                found.append(Unit(meaning.sorts, place, min(end, count), meaning))
+            place = end
+        return found
+
+    def _spelled(self, form: str) -> str:
+        """Return the form itself when some phrase holds it, else what it was meant to be."""
+        if form in self._forms:
+            return form
+        spelled = self._remembered.get(form)
+        if spelled is None:
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
+            spelled = self._remembered[form] = self._speller.mend(form)
+        return spelled
+
+    def _add_findings(self, ruleset: RuleSet) -> None:
+        file = ruleset.findings
+        for name, finding in file.findings.items():
+            wordings: tuple[tuple[str, Status, list[str]], ...] = (
+                ("terms", "present", finding.terms),
+                ("uncertain_terms", "uncertain", finding.uncertain_terms),
+                ("absent_terms", "absent", finding.absent_terms),
+            )
+            for key, status, phrases in wordings:
+                for meaning in self._put(f"findings.yaml: findings.{name}.{key}", phrases, Sort.TERM):
+                    if (name, status) not in meaning.terms:
+                        meaning.terms.append((name, status))
+        for place, measured in enumerate(file.measured):
+            key = f"findings.yaml: measured.{place}"
+            for meaning in self._put(f"{key}.subjects", measured.subjects, Sort.SUBJECT):
+                if place not in meaning.measures:
+                    meaning.measures.append(place)
+            for level in LEVELS:
+                for meaning in self._put(f"{key}.{level}", getattr(measured, level), Sort.STATE):
+                    meaning.states[place] = level
+        self._put("findings.yaml: other_subjects", file.other_subjects, Sort.SUBJECT)
+        self._put("findings.yaml: traps", file.traps, Sort(0))
+
+    def _add_cues(self, ruleset: RuleSet) -> None:
+        file = ruleset.cues
+        for rank, rule in enumerate(file.rules):
+            for meaning in self._put(f"cues.yaml: rules.{rule.name}", rule.phrases, Sort.CUE):
+                if rank not in meaning.cues:
+                    meaning.cues.append(rank)
+        for key, sort in (
+            ("fillers", Sort(0)),
+            ("ends", Sort.END),
+            ("weak_ends", Sort.WEAK_END),
+            ("openers", Sort.OPENER),
+            ("degrees", Sort.DEGREE),
+            ("verbs", Sort.VERB),
+        ):
+            self._put(f"cues.yaml: {key}", getattr(file, key), sort)
+
+    def _add_joints(self) -> None:
+        for sort, forms in (
+            (Sort.COMMA, (",",)),
+            (Sort.OR, ("or", "nor")),
+            (Sort.AND, ("and", "as well as", "along with")),
+            (Sort.AND | Sort.SLASH, ("/",)),
+            (Sort.END, (";", ":")),
+        ):
+            self._put("joints", forms, sort)
+
+    def _put(self, place: str, phrases: Iterable[str], sort: Sort) -> list[Meaning]:
+        """Put phrases into the tree and return the meaning of each, marked with the sort."""
+        meanings = []
+        for phrase in phrases:
+            try:
+                sequences = expand(phrase, self._lists)
+            except ValueError as error:
+                raise InputError(f"{place}: {error}", "see the signs at the top of the file") from None
+            for sequence in sequences:
+                branch = self._tree
+                for form in sequence:
+                    branch = branch.setdefault(form, {})
+                    self._forms.add(form)
+                meaning = branch.setdefault(_ENTRY, Meaning())
+                meaning.sorts |= sort
+                meanings.append(meaning)
+        return meanings
+
+
+def _longest(branch: Mapping[str, Any], forms: Sequence[str], place: int) -> tuple[int, Meaning] | None:
+    """Return the end and meaning of the longest phrase that goes on from a branch of the tree."""
+    best: tuple[int, Meaning] | None = None
+    while True:
+        meaning = branch.get(_ENTRY)
+        if meaning is not None:
+            best = (place, meaning)
+        behind_gap = branch.get(GAP)
+        if behind_gap is not None:
+            match = _behind_gap(behind_gap, forms, place)
+            if match is not None and (best is None or match[0] > best[0]):
+                best = match
+        following = branch.get(forms[place]) if place < len(forms) else None
+        if following is None:
+            return best
+        branch, place = following, place + 1
+
+
+def _behind_gap(branch: Mapping[str, Any], forms: Sequence[str], place: int) -> tuple[int, Meaning] | None:
+    for start in range(place, min(place + GAP_WORDS + 1, len(forms))):
+        following = branch.get(forms[start])
+        if following is not None:
+            match = _longest(following, forms, start + 1)
+            if match is not None:
+                return match
+        if forms[start] in _NO_GAP:
+            return None
+    return None

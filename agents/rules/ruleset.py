@@ -1,0 +1,211 @@
+"""The rule files: what they may hold, how they are read and checked, and the version that their content makes.
+
+`findings.yaml` says what is looked for, `cues.yaml` what decides its status. Both are made to be edited by a
+radiologist: phrases in the language of `phrases.py`, no code. A mistake names the file and the key.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from teachback.errors import InputError
+
+__all__ = ["ENGINE_VERSION", "CueRule", "CuesFile", "Finding", "FindingsFile", "Measured", "RuleSet"]
+
+# Raised by hand when the engine reads the same files differently.
+ENGINE_VERSION = 1
+FINDINGS_FILE = "findings.yaml"
+CUES_FILE = "cues.yaml"
+# Longest rule file read, in bytes; the two shipped ones are about 30 kB together.
+MAX_FILE_BYTES = 2_000_000
+
+Says = Literal["present", "absent", "uncertain", "ignored"]
+Reads = Literal["forward", "backward", "both"]
+Reach = Literal["next", "list", "rest"]
+
+
+class _Strict(BaseModel):
+    """A part of a rule file: no unknown keys, nothing changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Finding(_Strict):
+    """One finding and the words for it."""
+
+    terms: list[str] = Field(default_factory=list)
+    """Phrases that name it; present unless a cue says otherwise."""
+    uncertain_terms: list[str] = Field(default_factory=list)
+    """Phrases that only hint at it; uncertain unless a cue says otherwise."""
+    absent_terms: list[str] = Field(default_factory=list)
+    """Phrases that deny it by themselves, such as `extubated`."""
+
+
+class Measured(_Strict):
+    """A finding told as the state of an organ: `the heart is mildly enlarged`."""
+
+    finding: str
+    subjects: list[str] = Field(min_length=1)
+    """The organ, in its wordings."""
+    present: list[str] = Field(default_factory=list)
+    """States that mean the finding is there."""
+    uncertain: list[str] = Field(default_factory=list)
+    """States that leave it open."""
+    absent: list[str] = Field(default_factory=list)
+    """States that mean it is not."""
+    unchanged: list[str] = Field(default_factory=list)
+    """States that tell only of a comparison: uncertain, and weaker than any other word in the report."""
+
+
+class FindingsFile(_Strict):
+    """`findings.yaml`."""
+
+    lists: dict[str, list[str]] = Field(default_factory=dict)
+    """Phrases used by name, as `<name>`."""
+    findings: dict[str, Finding] = Field(min_length=1)
+    """The findings, in the order in which they are reported."""
+    measured: list[Measured] = Field(default_factory=list)
+    """Findings told as an organ's state."""
+    other_subjects: list[str] = Field(default_factory=list)
+    """Organs that no finding is measured on: they begin a statement and keep states to themselves."""
+    traps: list[str] = Field(default_factory=list)
+    """Phrases that hold a finding's word and mean something else."""
+    not_typos: list[str] = Field(default_factory=list)
+    """Real words that differ by one letter from a finding's word."""
+
+
+class CueRule(_Strict):
+    """One group of cues that decide in the same way."""
+
+    name: str = Field(min_length=1)
+    says: Says
+    """The status given to what it reaches; `ignored` takes the mention out."""
+    reads: Reads
+    """Where what it decides on stands: after it (`forward`), before it, or on both sides."""
+    reach: Reach = "list"
+    """`next`: the nearest mention. `list`: all that is joined to it. `rest`: all to the end of the sentence."""
+    needs_list_word: bool = False
+    """Whether a comma ends the reach unless an `or` follows."""
+    answers_sentence_before: bool = False
+    """Whether it may decide on the sentence before ("This has resolved.")."""
+    phrases: list[str] = Field(min_length=1)
+
+
+class CuesFile(_Strict):
+    """`cues.yaml`. The order of the rules is their rank: the first that reaches a mention decides."""
+
+    rules: list[CueRule] = Field(min_length=1)
+    fillers: list[str] = Field(default_factory=list)
+    """Phrases that hold a cue's word and decide nothing ("no change in")."""
+    ends: list[str] = Field(default_factory=list)
+    """Words that end every reach ("but")."""
+    weak_ends: list[str] = Field(default_factory=list)
+    """Words that end every reach but `rest` ("with")."""
+    openers: list[str] = Field(default_factory=list)
+    """Words that begin a statement ("there is")."""
+    degrees: list[str] = Field(default_factory=list)
+    """Words that say how much there is of something, so that it is there ("small", "stable")."""
+    verbs: list[str] = Field(default_factory=list)
+    """Finite verbs: a cue behind one reaches back to it and no further."""
+    pronouns: list[str] = Field(default_factory=list)
+    """First words of a sentence that speak of the sentence before."""
+    unread_headings: list[str] = Field(default_factory=list)
+    """Headings whose text is not about this image, to the next heading."""
+    read_headings: list[str] = Field(default_factory=list)
+    """Headings that end such a stretch."""
+
+
+FileT = TypeVar("FileT", bound=_Strict)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The loaded rule files.
+
+    Attributes:
+        findings: What is looked for.
+        cues: What decides.
+        version: Content hash of both files and the engine's version: the labeler's version.
+    """
+
+    findings: FindingsFile
+    cues: CuesFile
+    version: str
+
+    @classmethod
+    def load(cls, directory: Path | None = None) -> "RuleSet":
+        """Read and check the rule files of a directory, or those of the package.
+
+        Raises:
+            InputError: A file is missing or not what it should be; names the file and the key.
+        """
+        names = (FINDINGS_FILE, CUES_FILE)
+        texts = {name: _read(directory, name) for name in names}
+        digest = hashlib.blake2b(str(ENGINE_VERSION).encode(), digest_size=8)
+        for name in names:
+            digest.update(hashlib.blake2b(texts[name].encode()).digest())
+        findings = _parsed(FindingsFile, _place(directory, FINDINGS_FILE), texts[FINDINGS_FILE])
+        cues = _parsed(CuesFile, _place(directory, CUES_FILE), texts[CUES_FILE])
+        unknown = [m.finding for m in findings.measured if m.finding not in findings.findings]
+        if unknown:
+            raise InputError(
+                f"{_place(directory, FINDINGS_FILE)}: measured: {unknown[0]!r} is no finding of this file",
+                "use a name that stands under `findings:`",
+            )
+        return cls(findings, cues, digest.hexdigest())
+
+    @property
+    def finding_names(self) -> tuple[str, ...]:
+        """The findings, in the file's order."""
+        return tuple(self.findings.findings)
+
+
+def _place(directory: Path | None, name: str) -> str:
+    return f"teachback/agents/rules/{name}" if directory is None else str(directory / name)
+
+
+def _read(directory: Path | None, name: str) -> str:
+    if directory is None:
+        return (resources.files("teachback.agents.rules") / name).read_text("utf-8")
+    path = directory / name
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", f"a rule directory holds {FINDINGS_FILE} and {CUES_FILE}")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"{path}: larger than {MAX_FILE_BYTES} bytes", "is this a rule file?")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}", "save the file as UTF-8") from None
+
+
+def _parsed(model: type[FileT], place: str, text: str) -> FileT:
+    try:
+        return model.model_validate(yaml.load(text, _PlainLoader))
+    except yaml.YAMLError as error:
+        raise InputError(f"{place}: not valid YAML: {error}", "check indentation, colons and quotes there") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{place}: {key}: {first['msg']}", "compare with the shipped file") from None
+
+
+class _PlainLoader(yaml.BaseLoader):
+    """YAML in which every value is text (so that `no` is a word) and no key stands twice in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build the mapping, or name the line of the second use."""
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key_node.value!r} stands twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep=deep)
