@@ -95,9 +95,9 @@ class Standings:
 def fetch_subjects(connection: duckdb.DuckDBPyConnection) -> tuple[Subject, ...]:
     """Read everyone that labelled findings; teachers that weigh two labelers or more, but no adjudicator alone."""
     labelers = connection.execute(
-        "SELECT labeler_id, kind, name, r.round_id, r.name FROM labelers b "
-        "LEFT JOIN (SELECT labeler_id, min(round_id) AS round_id, min('round ' || \"round\" || ' ' || arm) AS name "
-        "FROM rounds GROUP BY ALL) r USING (labeler_id) WHERE kind <> 'adjudicator' "
+        "SELECT labeler_id, b.kind, b.name, r.round_id, r.round_name FROM labelers b LEFT JOIN "
+        "(SELECT labeler_id, min(round_id) AS round_id, min('round ' || \"round\" || ' ' || arm) AS round_name "
+        "FROM rounds GROUP BY ALL) r USING (labeler_id) WHERE b.kind <> 'adjudicator' "
         "AND labeler_id IN (SELECT labeler_id FROM labels WHERE task = 'findings') ORDER BY b.created_at, labeler_id"
     ).fetchall()
     teachers = connection.execute(

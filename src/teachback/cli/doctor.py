@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -79,18 +80,7 @@ def doctor(
 
         typer.echo(json.dumps([asdict(check) for check in examine(store)], indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    colours = {"ok": "green", "missing": "red", "note": "yellow"}
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for check in examine(store):
-        lines = [escape(check.found)]
-        lines += [f"would give: {escape(check.gives)}"] if check.gives else []
-        lines += [f"to get it: [bold]{escape(check.remedy)}[/bold]"] if check.remedy else []
-        table.add_row(f"[{colours[check.state]}]{check.state}[/]", check.name, "\n".join(lines))
-    Console(highlight=False).print(table)
+    _print(examine(store))
 
 
 def examine(store: Path | None = None) -> list[Check]:
@@ -101,9 +91,25 @@ def examine(store: Path | None = None) -> list[Check]:
     """
     checks = [_check_python(), _check_light(), _check_train()]
     trainable = checks[-1].state == "ok"
-    checks += [_check_gpu(trainable), _check_nf4(trainable), _check_key(), _check_endpoint(), _check_loopback()]
-    checks += [_check_cores(), _check_memory(), _check_disk(store)]
+    with ThreadPoolExecutor() as pool:  # both import torch, which takes seconds
+        checks += pool.map(lambda check: check(trainable), (_check_gpu, _check_nf4))
+    checks += [_check_key(), _check_endpoint(), _check_loopback(), _check_cores(), _check_memory(), _check_disk(store)]
     return checks + ([_check_store(store)] if store is not None else [])
+
+
+def _print(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    colours = {"ok": "green", "missing": "red", "note": "yellow"}
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for check in checks:
+        lines = [escape(check.found)]
+        lines += [f"would give: {escape(check.gives)}"] if check.gives else []
+        lines += [f"to get it: [bold]{escape(check.remedy)}[/bold]"] if check.remedy else []
+        table.add_row(f"[{colours[check.state]}]{check.state}[/]", check.name, "\n".join(lines))
+    Console(highlight=False).print(table)
 
 
 def _check_python() -> Check:

@@ -1,0 +1,124 @@
+"""`teachback evaluate` on a published snapshot."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from teachback.cli import app
+from teachback.errors import StoreError
+from teachback.store.database import Store, snapshot_path
+from teachback.store.label import FINDINGS, Label, Labeler, Status
+from teachback.store.report import Report
+from teachback.store.rows import label_row, labeler_row, report_row
+
+READER = Labeler("human", "reader", "1")
+RULE = Labeler("rule", "rule [beta]", "1")
+LLM = Labeler("llm", "llm:stand-in", "1")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Twenty gate reports: Edema is present in the first ten, uncertain in the next five."""
+    path = tmp_path / "labels.duckdb"
+    curated: list[Status] = ["present"] * 10 + ["uncertain"] * 5 + ["unmentioned"] * 5
+    rules: list[Status] = ["present"] * 8 + ["absent"] * 2 + ["present"] * 2 + ["unmentioned"] * 8
+    model: list[Status] = ["present"] * 6 + ["unmentioned"] * 4
+    labels = [
+        label_row(Label(f"r{i:02}", "findings", f, said if f == "Edema" else "unmentioned", who.labeler_id, "full"))
+        for who, statuses in ((READER, curated), (RULE, rules), (LLM, model))
+        for i, said in enumerate(statuses)
+        for f in FINDINGS
+    ]
+    with Store(path) as opened:
+        opened.write(
+            {
+                "corpora": [{"corpus": "one", "egress": "any"}],
+                "reports": [report_row(Report(f"r{i:02}", "one", {"text": "Clear."})) for i in range(20)],
+                "splits": [
+                    {"report_id": f"r{i:02}", "split": "gate", "group_id": f"g{i}", "seed": 0} for i in range(20)
+                ],
+                "labelers": [labeler_row(x) for x in (READER, RULE, LLM)],
+                "labels": labels,
+            }
+        )
+    return path
+
+
+def run(*arguments: str) -> str:
+    ended = CliRunner().invoke(app, ["evaluate", *arguments], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+def test_the_table_shows_figures_with_intervals(store: Path) -> None:
+    shown = run(str(store))
+    # rules: tp 8, fp 2 (of the uncertain), fn 2: F1 = 16 / 20
+    assert "rule [beta]" in shown
+    assert "0.800 [0." in shown
+    # the model labelled ten reports: tp 6, fn 4: F1 = 12 / 16
+    assert "0.750 [0." in shown
+    assert "50%" in shown
+    assert "20 reports with curated labels, split gate" in shown
+    assert "old" in shown
+    assert "--common" in shown
+
+
+def test_json_has_everything(store: Path) -> None:
+    found = json.loads(run(str(store), "--json", "--n-boot", "100"))
+    assert found["split"] == "gate"
+    assert found["snapshot_age_s"] >= 0
+    assert [labeler["name"] for labeler in found["labelers"]] == ["rule [beta]", "llm:stand-in"]
+    figures = found["labelers"][0]["figures"]
+    assert figures["micro"]["value"] == pytest.approx(0.8)
+    assert figures["macro_findings"] == ["Edema"]
+    assert figures["n_boot"] == 100
+    assert found["labelers"][1]["coverage"] == 0.5
+
+
+def test_uncertain_may_count_as_positive(store: Path) -> None:
+    figures = json.loads(run(str(store), "--json", "--uncertain", "positive"))["labelers"]
+    # curated positives are now 15; rules: tp 10, fp 0, fn 5: F1 = 20 / 25
+    assert {f["name"]: f["figures"]["positives"] for f in figures}["rule [beta]"] == 15
+    assert {f["name"]: f["figures"]["micro"]["value"] for f in figures}["rule [beta]"] == pytest.approx(0.8)
+
+
+def test_common_reports(store: Path) -> None:
+    found = json.loads(run(str(store), "--json", "--common"))
+    assert {labeler["figures"]["n_reports"] for labeler in found["labelers"]} == {10}
+
+
+def test_per_finding_tables(store: Path) -> None:
+    shown = run(str(store), "--per-finding")
+    assert all(shown.count(finding) == 2 for finding in FINDINGS)
+
+
+def test_against_another_labeler(store: Path) -> None:
+    shown = run(str(store), "--against", "llm", "--split", "all")
+    assert "kappa" in shown
+    assert "llm:stand-in" in shown.splitlines()[0]
+    found = json.loads(run(str(store), "--against", "llm", "--json"))
+    assert (found["reference"], found["n_reports"]) == ("llm:stand-in", 10)
+    assert {labeler["name"] for labeler in found["labelers"]} == {"reader", "rule [beta]"}
+    # over the ten reports the rules differ from the model in reports 6 to 9: 126 of 130 cells are equal
+    rule = next(labeler for labeler in found["labelers"] if labeler["name"] == "rule [beta]")
+    assert rule["agreement"]["accuracy"]["value"] == pytest.approx(126 / 130)
+
+
+def test_reading_works_while_a_run_writes_and_changes_nothing(store: Path) -> None:
+    before = snapshot_path(store).read_bytes()
+    with Store(store):
+        assert "rule" in run(str(store))
+    assert snapshot_path(store).read_bytes() == before
+
+
+def test_errors_name_the_remedy(store: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        ([str(tmp_path / "none.duckdb")], "there is no store"),
+        ([str(store), "--split", "test"], "no curated labels in split 'test'"),
+        ([str(store), "--against", "nobody"], "no labeler is called 'nobody'"),
+    ):
+        with pytest.raises(StoreError, match=message) as raised:
+            CliRunner().invoke(app, ["evaluate", *arguments], catch_exceptions=False)
+        assert raised.value.remedy
