@@ -15,7 +15,7 @@ from typing import IO, Any
 from teachback.errors import InputError
 from teachback.store.corpora.imported import Skipped, refuse_damage
 
-__all__ = ["FORMATS", "Row", "columns_of", "read_rows"]
+__all__ = ["FORMATS", "Row", "read_rows"]
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -45,13 +45,6 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> Iterator[Row | Skippe
             yield from _json_rows(path, stream, required)
         else:
             yield from _csv_rows(path, stream, required, "\t" if form == ".tsv" else ",")
-
-
-def columns_of(path: Path) -> list[str]:
-    """Return the columns of a file: a CSV's header, a Parquet schema, the keys of a JSONL's first object."""
-    if _format(path) == ".parquet":
-        return list(_parquet(path).schema_arrow.names)
-    return next((list(row[1]) for row in read_rows(path) if not isinstance(row, Skipped)), [])
 
 
 def _format(path: Path) -> str:

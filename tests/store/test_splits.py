@@ -18,7 +18,7 @@ from teachback.store.report import Report
 from teachback.store.rows import label_row, labeler_row, report_row
 from teachback.store.splits import DEFAULT_FRACTIONS, MAX_GROUP, SplitReport, assign_splits, plan_splits
 
-WORDS = "heart lungs clear normal effusion edema small left right base opacity no large stable mild of the is".split()
+WORDS = ["heart", "lungs", "clear", "normal", "effusion", "edema", "small", "left", "right", "base", "opacity", "no"]
 
 
 def settle(reports: Sequence[SplitReport], seed: int = 0) -> list[SplitReport]:

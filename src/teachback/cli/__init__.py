@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from teachback.cli import doctor, evaluate
+from teachback.cli import doctor, evaluate, import_
 from teachback.errors import TeachbackError
 
 __all__ = ["app", "main"]
@@ -20,6 +20,7 @@ app = typer.Typer(
 
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(import_.app, name="import")
 
 
 def main() -> None:
