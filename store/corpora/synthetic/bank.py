@@ -68,10 +68,11 @@ class FindingPhrases:
 
 @dataclass(frozen=True, slots=True)
 class OtherDisease:
-    """A disease outside the 13 findings: where it is said, in which scenario it is frequent, and how."""
+    """A disease outside the 13 findings: where it is said, how often, in which scenario more often, and how."""
 
     disease: Disease
     system: str
+    rate: float
     scenario: str
     say: tuple[Template, ...]
     hedged: tuple[Template, ...]
@@ -212,6 +213,7 @@ def _other(name: str, entry: Mapping[str, Any]) -> OtherDisease:
     return OtherDisease(
         Disease(name, entry["icd10"]),
         entry["system"],
+        entry["rate"],
         entry.get("scenario", ""),
         _templates(entry["say"]),
         _templates(entry["hedged"]),

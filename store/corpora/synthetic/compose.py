@@ -52,6 +52,8 @@ def compose(chest: Chest, style: Style, draw: Draw) -> Composition:
     repeated = [finding for finding in positive if draw.chance(_REPEATED[finding])]
     if set(positive) <= _CHRONIC and draw.chance(0.5):
         repeated = []  # nothing acute: the impression says just that
+    elif positive and not set(repeated) - {"Support Devices"}:
+        repeated.append(max(positive, key=lambda finding: _REPEATED[finding]))
     denied = [finding for finding in absent if draw.chance(_REPEATED_ABSENT.get(finding, 0.02))]
     present = [f for f in repeated if chest.statuses[f] == "present" and f != "Support Devices"]
     hedged_first = frozenset(finding for finding in present if draw.chance(_SURER_LATER))

@@ -41,6 +41,7 @@ __all__ = ["generate"]
 
 _PASTED = 0.12  # share of normal reports that are a template, word for word
 _HAS_INDICATION = 0.8
+_MORE_EXACT = {"pulmonary edema": "acute pulmonary edema"}  # a name yields to the more exact one for the same thing
 _HAS_COMPARISON = 0.6  # where there is nothing to compare with; else always
 
 
@@ -131,4 +132,6 @@ def _document(sections: Mapping[str, str], written: Mapping[str, str], style: St
 
 
 def _diseases(statements: list[Statement]) -> tuple[Disease, ...]:
-    return tuple(dict.fromkeys(disease for statement in statements for disease in statement.diseases))
+    asserted = dict.fromkeys(disease for statement in statements for disease in statement.diseases)
+    names = {disease.name for disease in asserted}
+    return tuple(disease for disease in asserted if _MORE_EXACT.get(disease.name) not in names)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from teachback.store.corpora.synthetic.bank import Bank, FindingPhrases, Phrase, load_bank
+from teachback.store.corpora.synthetic.bank import Bank, Phrase, load_bank
 from teachback.store.corpora.synthetic.grammar import Draw, Template, render, tidy
-from teachback.store.corpora.synthetic.patient import Chest, Detail
+from teachback.store.corpora.synthetic.patient import Chest
 from teachback.store.corpora.synthetic.style import Style
 from teachback.store.corpora.synthetic.truth import Disease, Fact, Statement
 from teachback.store.label import Status
@@ -27,7 +27,10 @@ _CHECKLIST_NAMES: Mapping[str, str] = {
     "Edema": "Pulmonary edema",
     "Pleural Other": "Pleural thickening",
 }
-_ATTEMPTS = 12  # draws of a phrase before one without further findings is taken
+_SAYS_CHANGE = 0.65  # share of mentions that tell the change
+_SAYS_NEW = 0.6  # share of new findings that are called new
+_ONE_KIND = ("Fracture", "Lung Lesion", "Pleural Other")  # a nodule does not become a mass within one report
+_WINDOW = 6  # whole sentences of a kind that one hand uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,11 @@ class Pen:
         self.draw = draw
         self.bank: Bank = load_bank()
         self.words = {"prior": style.prior, "mask": style.mask}
-        self.devices: list[str] = []  # the kinds of devices named so far, so that every section names the same
+        # What one section says of these, the other repeats: devices, their sides, courses and kinds of finding.
+        self.devices: list[str] = []
+        self.device_sides: dict[str, str] = {}
+        self.changes: dict[str, str] = {}
+        self.kinds: dict[str, tuple[Disease, ...]] = {}
 
     def frame(self, name: str, slots: Mapping[str, str]) -> str:
         """Return one sentence of a kind of frame, in this hand's habit."""
@@ -79,8 +86,8 @@ class Pen:
     def thing(self, finding: str, status: Status) -> Thing:
         """Return a noun phrase that asserts the finding."""
         phrases, detail = self.bank.findings[finding], self.chest.details[finding]
-        phrase = self._allowed(phrases.np[detail.side == "bilateral"], status)
-        text = tidy(render(phrase.template, self.draw, self._context(phrases, detail)))
+        phrase = self._allowed(finding, phrases.np[detail.side == "bilateral"], status)
+        text = tidy(render(phrase.template, self.draw, self._context(finding)))
         plural = phrase.template.plural or (
             detail.side == "bilateral" and not phrase.template.slots.isdisjoint(("s", "y", "x"))
         )
@@ -151,13 +158,10 @@ class Pen:
         return lead + ", ".join(names[:-1]) + joint + names[-1]
 
     def change(self, finding: str) -> str:
-        """Draw how a present finding compares with the earlier film; empty when nothing is said of it."""
-        prior = self.chest.prior
-        if prior is None or self.draw.chance(0.35):
-            return ""
-        if prior[finding] != "present":
-            return "new" if self.draw.chance(0.45) and finding != "Cardiomegaly" else ""
-        return self.draw.weighted(_CHANGES.get(finding, _CHANGES[""]))
+        """Return how a present finding compares with the earlier film; empty when nothing is said of it here."""
+        if finding not in self.changes:
+            self.changes[finding] = self._course(finding)
+        return self.changes[finding] if self.draw.chance(_SAYS_CHANGE) else ""
 
     def slots(self, thing: Thing) -> dict[str, str]:
         """Return the words a frame needs for a noun phrase."""
@@ -175,37 +179,54 @@ class Pen:
         facts = tuple((finding, status) for finding in thing.findings) + more
         return Statement(text, facts, thing.diseases if status == "present" else (), self._system(thing.findings[0]))
 
+    def _course(self, finding: str) -> str:
+        prior = self.chest.prior
+        if prior is None:
+            return ""
+        if prior[finding] != "present":
+            return "new" if finding != "Cardiomegaly" and self.draw.chance(_SAYS_NEW) else ""
+        return self.draw.weighted(_CHANGES.get(finding, _CHANGES[""]))
+
     def _has_sentences(self, finding: str, status: Status) -> bool:
         return bool(self.bank.findings[finding].say[status][self.chest.details[finding].side == "bilateral"])
 
     def _system(self, finding: str) -> str:
         return self.bank.findings[finding].system
 
-    def _context(self, phrases: FindingPhrases, detail: Detail) -> dict[str, str]:
+    def _context(self, finding: str) -> dict[str, str]:
+        phrases, detail = self.bank.findings[finding], self.chest.details[finding]
+        sizes = phrases.severity[detail.level]
+        measured = finding == "Lung Lesion"  # one size throughout
         return {
             **self.words,
             **detail.words,
-            "sev": self.draw.pick(phrases.severity[detail.level]),
+            "sev": sizes[int(self.style.habit * len(sizes))] if measured else self.draw.pick(sizes),
             "sevly": self.draw.pick(phrases.adverb[detail.level]),
         }
 
     def _sentence(self, finding: str, status: Status) -> Statement:
-        phrases, detail = self.bank.findings[finding], self.chest.details[finding]
-        fitting = phrases.say[status][detail.side == "bilateral"]
+        phrases = self.bank.findings[finding]
+        fitting = phrases.say[status][self.chest.details[finding].side == "bilateral"]
         start = int(self.style.habit * len(fitting))
-        window = (fitting + fitting)[start : start + 6] if len(fitting) > 6 else fitting
-        phrase = self._allowed(window, status)
-        text = tidy(render(phrase.template, self.draw, self._context(phrases, detail)))
+        window = (fitting + fitting)[start : start + _WINDOW] if len(fitting) > _WINDOW else fitting
+        phrase = self._allowed(finding, window, status)
+        text = tidy(render(phrase.template, self.draw, self._context(finding)))
         facts: tuple[Fact, ...] = tuple((name, status) for name in (finding, *phrase.extras))
         return Statement(text, facts, phrase.diseases if status == "present" else (), phrases.system)
 
-    def _allowed(self, phrases: tuple[Phrase, ...], status: Status) -> Phrase:
-        """Draw a phrase whose further findings, if any, are meant to have the same status."""
-        for _ in range(_ATTEMPTS):
-            phrase = self.draw.pick(phrases)
-            if all(self.chest.statuses[extra] == status for extra in phrase.extras):
-                return phrase
-        return next(phrase for phrase in phrases if not phrase.extras)
+    def _allowed(self, finding: str, phrases: tuple[Phrase, ...], status: Status) -> Phrase:
+        """Draw a phrase of this report's kind whose further findings, if any, are meant to have the same status."""
+        kind = self.kinds.get(finding) if status == "present" else None
+        fits = [
+            phrase
+            for phrase in phrases
+            if all(self.chest.statuses[extra] == status for extra in phrase.extras)
+            and (kind is None or phrase.diseases == kind)
+        ]
+        phrase = self.draw.pick(fits or [phrase for phrase in phrases if not phrase.extras])
+        if status == "present" and finding in _ONE_KIND:
+            self.kinds.setdefault(finding, phrase.diseases)
+        return phrase
 
     def _resolved(self, finding: str) -> Statement:
         phrases, detail = self.bank.findings[finding], self.chest.details[finding]

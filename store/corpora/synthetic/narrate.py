@@ -22,6 +22,8 @@ _PAIRS = (  # two present findings that share a sentence: how often
     ("Lung Lesion", "Pleural Effusion", 0.15),
     ("Atelectasis", "Lung Opacity", 0.1),
 )
+_NEUTRAL = {"lungs": 0.5, "heart": 0.5, "bones": 0.8, "other": 0.4}  # chance of a line without status
+_IN_SCENARIO = 0.4  # chance of a disease in the scenario that it belongs to
 _OFTEN_LISTED = ("Consolidation", "Pleural Effusion", "Pneumothorax", "Edema", "Pneumonia", "Lung Opacity")
 _BARE = {"Pleural Effusion": "effusion", "Pneumothorax": "pneumothorax"}
 
@@ -81,12 +83,12 @@ def device_statements(pen: Pen, *, short: bool = False) -> list[Statement]:
         return [_device(pen, _removed(pen) if draw.chance(0.6) else render(draw.pick(rest["none"]), draw, {}), "absent")]
     pen.devices = pen.devices or _kinds(pen, draw.pick((1, 1, 2, 2, 3, 4)))
     kinds = draw.shuffled(pen.devices)[:3] if short else pen.devices
-    names = {f"d{i + 1}": render(draw.pick(pen.bank.devices[kind]["np"]), draw, {}) for i, kind in enumerate(kinds)}
+    names = {f"d{i + 1}": _named(pen, kind, "np") for i, kind in enumerate(kinds)}
     if short or draw.chance(0.2):
         key = "short" if short and draw.chance(0.6) else "combined" if len(kinds) > 1 and draw.chance(0.8) else "general"
         fitting = [t for t in rest[key] if all(slot in names for slot in t.slots)]
         return [_device(pen, render(draw.pick(fitting), draw, names), "present")]
-    said = [_device(pen, render(pen.style.choose(pen.bank.devices[kind]["say"], draw), draw, {}), "present") for kind in kinds]
+    said = [_device(pen, _named(pen, kind, "say"), "present") for kind in kinds]
     if draw.chance(0.07):  # one has gone, others stay: present over all
         said.append(_device(pen, _removed(pen), "absent"))
     return said
@@ -100,15 +102,15 @@ def asides(pen: Pen) -> list[Statement]:
         said.append(Statement(render(pen.style.choose(bank.lines["clear"], draw), draw, {}), (), (), "lungs"))
     taken = {"lungs"} if said else set()
     for other in bank.others:
-        likely = 0.4 if other.scenario == chest.scenario else 0.008 if other.scenario else 0.022
+        likely = _IN_SCENARIO if other.scenario == chest.scenario else other.rate
         if other.system in taken or not draw.chance(likely):
             continue
         hedge = bool(other.hedged) and draw.chance(0.15)
         phrase = render(draw.pick(other.hedged if hedge else other.say), draw, {**pen.words, "place": _place(pen)})
         said.append(Statement(tidy(phrase), (), () if hedge else (other.disease,), other.system))
         taken.add(other.system)
-    for system in ("lungs", "heart", "bones", "other"):
-        if system in taken or not draw.chance({"lungs": 0.2, "heart": 0.15, "bones": 0.4, "other": 0.12}[system]):
+    for system, share in _NEUTRAL.items():
+        if system in taken or not draw.chance(share):
             continue
         if system == "bones" and chest.statuses["Fracture"] in ("present", "uncertain"):
             continue
@@ -210,11 +212,17 @@ def _contrast(
     fitting = [f for f in deniable if f not in ("Cardiomegaly", "Enlarged Cardiomediastinum") and not _was_there(pen, f)]
     if not fitting or ":" in said.text or said.text.startswith(("no ", "?")) or not draw.chance(share):
         return said
-    near = [f for f in fitting if pen.bank.findings[f].system == said.system] or fitting
+    near = [f for f in fitting if _region(pen.bank.findings[f].system) == _region(said.system)]
+    if not near:
+        return said
     denied = draw.pick(near)
     deniable.remove(denied)
     text = pen.frame("contrast", {"say1": said.text, "neg": pen.negated_name(denied)})
     return Statement(text, (*said.facts, (denied, "absent")), said.diseases, said.system)
+
+
+def _region(system: str) -> str:
+    return "lungs" if system == "pleura" else system
 
 
 def _was_there(pen: Pen, finding: str) -> bool:
@@ -242,8 +250,14 @@ def _kinds(pen: Pen, number: int) -> list[str]:
 
 
 def _removed(pen: Pen) -> str:
-    kind = pen.draw.pick([kind for kind in pen.bank.device_kinds if pen.bank.devices[kind]["gone"]])
-    return render(pen.draw.pick(pen.bank.devices[kind]["gone"]), pen.draw, {})
+    gone = [kind for kind in pen.bank.device_kinds if pen.bank.devices[kind]["gone"] and kind not in pen.devices]
+    return _named(pen, pen.draw.pick(gone), "gone")
+
+
+def _named(pen: Pen, kind: str, wording: str) -> str:
+    """Return words for a device, on the same side throughout the report."""
+    side = pen.device_sides.setdefault(kind, pen.draw.pick(("right", "left")))
+    return render(pen.style.choose(pen.bank.devices[kind][wording], pen.draw), pen.draw, {"dside": side})
 
 
 def _device(pen: Pen, text: str, status: Status) -> Statement:

@@ -78,6 +78,9 @@ _APEX = {
     "bilateral": ("biapical", "at both apices"),
 }
 _RIBS = ("third", "fourth", "lateral fifth", "fifth", "6th", "posterior sixth", "seventh", "8th", "posterolateral 7th", "ninth")
+_PROCESS = "Lung Opacity"
+_SAME_PROCESS = ("Consolidation", "Pneumonia")  # usually another name for what the opacity shows
+_ONE_PLACE = 0.8  # share of subjects where it lies in the same place
 _PLURAL = {"s": "s", "y": "ies", "x": "ces", "a": ""}
 _SINGULAR = {"s": "", "y": "y", "x": "x", "a": "a~ "}
 
@@ -188,13 +191,16 @@ def _unseen(status: Status, draw: Draw) -> Status:
 def _details(seed: int, subject: int) -> Mapping[str, Detail]:
     draw = Draw(seed, "details", subject)
     main = draw.pick(("right", "left"))
-    details = {}
+    details: dict[str, Detail] = {}
     for finding, phrases in load_bank().findings.items():
         side = draw.weighted(phrases.sides)
         if side != "bilateral" and draw.chance(0.6):
             side = main
         level = draw.weighted({0: 0.5, 1: 0.35, 2: 0.15})
-        details[finding] = Detail(side, level, _words(phrases.places, side, main, draw))
+        if finding in _SAME_PROCESS and _PROCESS in details and draw.chance(_ONE_PLACE):
+            details[finding] = Detail(details[_PROCESS].side, level, details[_PROCESS].words)
+        else:
+            details[finding] = Detail(side, level, _words(phrases.places, side, main, draw))
     return details
 
 

@@ -49,6 +49,8 @@ TARGETS: Mapping[str, Target] = {
     "Support Devices": Target(0.275, 0.005, 0.025),
 }
 
+_WRITTEN = 0.95  # share of intended denials that are written: impression-only reports leave some out
+
 # Share of each scenario. The normal share yields when asked-for rates leave too little room.
 SCENARIOS: Mapping[str, float] = {
     "normal": 0.37,
@@ -174,7 +176,7 @@ def _solve_finding(
     left = {name: 1 - present[name] for name in shares}
     uncertain = _fit(target.uncertain * room, shares, _UNCERTAIN_ODDS, finding, left, normal=False)
     left = {name: left[name] - uncertain[name] for name in shares}
-    absent = _fit(target.absent * room, shares, _ABSENT_ODDS, finding, left, normal=True)
+    absent = _fit(target.absent / _WRITTEN * room, shares, _ABSENT_ODDS, finding, left, normal=True)
     return {name: (present[name], uncertain[name], absent[name]) for name in shares}
 
 

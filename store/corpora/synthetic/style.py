@@ -35,7 +35,7 @@ class Style:
         order: Reading order of the organ systems.
         habit: Number in [0, 1) that chooses this hand's wordings out of each kind.
         oxford: Whether lists take a comma before `or`.
-        conjunction: `or`, `and` or `nor` in denials, or `/` between the names.
+        conjunction: `or` or `nor` in denials, or `/` between the names.
         lists: Chance that denials come in one list.
         checklist: Whether organ lines name single findings, such as `Pneumothorax: None.`
         capitals: Whether all is in capitals.
@@ -89,7 +89,7 @@ def draw_style(draw: Draw) -> Style:
         order=draw.pick(_ORDERS),
         habit=draw.random(),
         oxford=draw.chance(0.65),
-        conjunction=draw.weighted({"or": 0.86, "and": 0.05, "nor": 0.02, "/": 0.07}),
+        conjunction=draw.weighted({"or": 0.9, "nor": 0.03, "/": 0.07}),
         lists=draw.pick((0.95, 0.8, 0.5, 0.15)),
         checklist=voice == "structured" and draw.chance(0.45),
         capitals=voice != "dictation" and draw.chance(0.06),
