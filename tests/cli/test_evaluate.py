@@ -97,6 +97,7 @@ def test_per_finding_tables(store: Path) -> None:
 def test_against_another_labeler(store: Path) -> None:
     shown = run(str(store), "--against", "llm", "--split", "all")
     assert "kappa" in shown
+    assert "…" not in shown
     assert "llm:stand-in" in shown.splitlines()[0]
     found = json.loads(run(str(store), "--against", "llm", "--json"))
     assert (found["reference"], found["n_reports"]) == ("llm:stand-in", 10)

@@ -34,7 +34,7 @@ def evaluate(
     ] = "negative",
     common: Annotated[bool, typer.Option("--common", help="Only reports that all labelers labelled.")] = False,
     per_finding: Annotated[bool, typer.Option("--per-finding", help="Also a table for each labeler.")] = False,
-    n_boot: Annotated[int, typer.Option(help="Bootstrap resamples, by subject.", min=0, max=1_000_000)] = 2000,
+    n_boot: Annotated[int, typer.Option(help="Bootstrap resamples, by subject.", min=0, max=100_000)] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resamples.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -95,18 +95,21 @@ def _print_ranking(console: Console, standings: Standings) -> None:
 
     compared = standings.reference != "curated"
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("labeler", overflow="fold")
-    columns = ["kappa [95 %]", "same status"] if compared else []
-    columns += ["micro-F1 [95 %]", "macro-F1 [95 %]", "of", "P", "R", "reports", "positives", "coverage"]
-    for column in columns:
+    table.add_column("labeler", overflow="fold", min_width=12)
+    measures = ["kappa [95 %]", "equal"] if compared else ["P", "R", "findings"]
+    for column in ("micro-F1 [95 %]", "macro-F1 [95 %]", *measures, "reports", "positives", "coverage"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in standings.rows:
         f = row.figures
-        cells = [_square(row.agreement.kappa), f"{row.agreement.accuracy.value:.3f}"] if compared else []
-        cells += [_square(f.micro), _square(f.macro), str(len(f.macro_findings)), _short(f.precision.value)]
-        cells += [_short(f.recall.value), f"{f.n_reports:,}", f"{f.positives:,}", f"{row.coverage:.0%}"]
-        table.add_row(escape(row.subject.name), *cells)
+        if compared:
+            cells = [_square(row.agreement.kappa), f"{row.agreement.accuracy.value:.3f}"]
+        else:
+            cells = [_short(f.precision.value), _short(f.recall.value), str(len(f.macro_findings))]
+        counts = (f"{f.n_reports:,}", f"{f.positives:,}", f"{row.coverage:.0%}")
+        table.add_row(escape(row.subject.name), _square(f.micro), _square(f.macro), *cells, *counts)
     console.print(table)
+    meant = "equal: share of equal statuses" if compared else "findings: how many have a positive, so count in macro-F1"
+    console.print(f"{meant}; coverage: share of the reports that it labelled", style="dim")
 
 
 def _print_findings(console: Console, name: str, figures: F1Report) -> None:
