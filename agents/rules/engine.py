@@ -160,7 +160,7 @@ class RuleEngine:
     def _decide(
         self, units: Sequence[Unit], spelled: Sequence[Word]
     ) -> tuple[dict[int, tuple[int, Unit]], tuple[Status, Unit, str] | None]:
-        """Return for each unit that a cue reaches its best-ranked rule and cue, and the answer to the sentence before."""
+        """Return each reached unit's best-ranked rule and cue, and what is said of the sentence before."""
         decided: dict[int, tuple[int, Unit]] = {}
         answer = None
         for place, unit in enumerate(units):
@@ -272,9 +272,7 @@ def _answered(mention: Mention, status: Status, cue: str, rule: str) -> Mention:
     """Return a mention as the next sentence makes it; what was absent or not about this image stays so."""
     if mention.status in ("absent", "unmentioned"):
         return mention
-    return Mention(
-        mention.finding, status, mention.section, mention.start, mention.end, mention.quote, cue, rule
-    )
+    return Mention(mention.finding, status, mention.section, mention.start, mention.end, mention.quote, cue, rule)
 
 
 def _rank(status: Status, rule: str) -> int:

@@ -75,7 +75,8 @@ def _expand(text: str, depth: int) -> list[str]:
 
 def _bracket(text: str, opening: int) -> tuple[int, list[str]]:
     """Return where the bracket closes, and its alternatives."""
-    depth, start, alternatives = 0, opening + 1, []
+    alternatives: list[str] = []
+    depth, start = 0, opening + 1
     for place in range(opening, len(text)):
         sign = text[place]
         if sign == "(":

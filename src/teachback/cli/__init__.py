@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from teachback.cli import doctor, evaluate, import_
+from teachback.cli import doctor, evaluate, import_, rules
 from teachback.errors import TeachbackError
 
 __all__ = ["app", "main"]
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(import_.app, name="import")
+app.add_typer(rules.app, name="rules")
 
 
 def main() -> None:

@@ -1,0 +1,55 @@
+"""The rule labeler: one of the teachers, without a key, a GPU or the network.
+
+It gives the 13 findings of a report by readable rules (`agents/rules/`) and never a probability: rules have none.
+"""
+
+from teachback.agents.rules import RuleEngine, RuleSet
+from teachback.store.label import Evidence, Label, Labeler, Status
+from teachback.store.report import Report, Scope
+
+__all__ = ["RuleLabeler"]
+
+NO_CONFIDENCE = "rules give no probability"
+
+
+class RuleLabeler:
+    """Labels reports by rules.
+
+    Args:
+        scope: The sections to label from.
+        ruleset: The rules; the package's own when left out.
+
+    Attributes:
+        spec: Who it is in the store: its version is the rule files' content.
+        engine: What reads the text.
+    """
+
+    def __init__(self, scope: Scope = "full", ruleset: RuleSet | None = None) -> None:
+        self.engine = RuleEngine(ruleset)
+        self.spec = Labeler("rule", "rule", self.engine.ruleset.version, parameters={"scope": scope})
+        self._scope: Scope = scope
+        self._labeler_id = self.spec.labeler_id
+
+    def verdicts(self, report: Report) -> dict[str, tuple[Status, tuple[Evidence, ...]]] | None:
+        """Return each finding's status and evidence, or None when the report has no section of the scope."""
+        sections = report.scoped(self._scope)
+        return self.engine.label_sections(sections) if sections else None
+
+    def label(self, report: Report) -> list[Label]:
+        """Return one label a finding; none at all (it abstains) when the report has no section of the scope."""
+        verdicts = self.verdicts(report)
+        if verdicts is None:
+            return []
+        return [
+            Label(
+                report.report_id,
+                "findings",
+                finding,
+                status,
+                self._labeler_id,
+                self._scope,
+                confidence_note=NO_CONFIDENCE,
+                evidence=evidence,
+            )
+            for finding, (status, evidence) in verdicts.items()
+        ]
