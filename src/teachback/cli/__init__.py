@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from teachback.cli import doctor, evaluate, import_, rules
+from teachback.cli import doctor, evaluate, import_, rules, synth
 from teachback.errors import TeachbackError
 
 __all__ = ["app", "main"]
@@ -22,6 +22,7 @@ app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(import_.app, name="import")
 app.add_typer(rules.app, name="rules")
+app.command("synth")(synth.synth)
 
 
 def main() -> None:

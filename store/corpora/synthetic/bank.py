@@ -17,6 +17,7 @@ __all__ = ["SYSTEMS", "Bank", "FindingPhrases", "OtherDisease", "PastedReport", 
 SYSTEMS: tuple[str, ...] = ("devices", "lungs", "pleura", "heart", "bones", "other")
 
 _PHRASES = Path(__file__).parent / "phrases"
+_LINES = ("clear", "normal_impression", "chronic_impression", "advice")
 _FINDING_FILES = ("lungs", "pleura", "heart", "bones")
 
 
@@ -124,7 +125,7 @@ def load_bank() -> Bank:
     joint = _templates(sources.pop("joint_silhouette"))
     kinds = devices.pop("kinds")
     return Bank(
-        findings={finding: _finding(finding, sources[finding], discourse) for finding in FINDINGS if finding in sources},
+        findings={name: _finding(name, sources[name], discourse) for name in FINDINGS if name in sources},
         joint_silhouette=joint,
         frames=dict(_flat("", _read("frames"))),
         devices={
@@ -133,7 +134,7 @@ def load_bank() -> Bank:
         },
         device_kinds={kind: float(entry["weight"]) for kind, entry in kinds.items()},
         lines={
-            **{key: _templates(discourse[key]) for key in ("clear", "normal_impression", "chronic_impression", "advice")},
+            **{key: _templates(discourse[key]) for key in _LINES},
             **dict(_flat("indication.", discourse["indication"])),
             **dict(_flat("comparison.", discourse["comparison"])),
         },

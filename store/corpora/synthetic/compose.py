@@ -25,6 +25,7 @@ _REPEATED_ABSENT: Mapping[str, float] = {
     "Fracture": 0.12,
 }  # fmt: skip
 _CHRONIC = frozenset(("Cardiomegaly", "Atelectasis", "Enlarged Cardiomediastinum", "Pleural Other", "Support Devices"))
+_DEBATABLE = frozenset(_REPEATED) - _CHRONIC - {"Fracture"} | {"Atelectasis"}  # what one may doubt on the same film
 _SURER_LATER = 0.08  # present findings hedged in the findings section and asserted in the impression
 _HEDGED_LATER = 0.04  # the reverse
 _ONLY_THERE = 0.05  # positives of the impression that the findings section leaves out
@@ -55,7 +56,7 @@ def compose(chest: Chest, style: Style, draw: Draw) -> Composition:
     elif positive and not set(repeated) - {"Support Devices"}:
         repeated.append(max(positive, key=lambda finding: _REPEATED[finding]))
     denied = [finding for finding in absent if draw.chance(_REPEATED_ABSENT.get(finding, 0.02))]
-    present = [f for f in repeated if chest.statuses[f] == "present" and f != "Support Devices"]
+    present = [f for f in repeated if chest.statuses[f] == "present" and f in _DEBATABLE]
     hedged_first = frozenset(finding for finding in present if draw.chance(_SURER_LATER))
     hedged_later = frozenset(f for f in present if f not in hedged_first and draw.chance(_HEDGED_LATER))
     held_back = {f for f in repeated if f not in hedged_first | hedged_later and draw.chance(_ONLY_THERE)}
@@ -123,7 +124,7 @@ def _impression(
         said.append(_plain(pen, "chronic_impression"))
     said += denials(pen, deniable)
     if alone and draw.chance(0.4):
-        said += asides(pen)
+        said += asides(pen)[:2]
     if ill and draw.chance(0.2):
         said.append(_plain(pen, "advice"))
     if not said:

@@ -113,7 +113,7 @@ def _pasted(style: Style, draw: Draw) -> tuple[dict[str, tuple[Statement, ...]],
     template = draw.pick(load_bank().pasted)
     written = {name: text.upper() if style.capitals else text for name, text in template.sections.items()}
     absent: Status = "absent"
-    said = {
+    said: dict[str, tuple[Statement, ...]] = {
         name: (Statement(text, tuple((finding, absent) for finding in template.absent[name])),)
         for name, text in template.sections.items()
     }

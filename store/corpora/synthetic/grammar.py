@@ -135,9 +135,7 @@ def _sequence(tokens: list[str], at: int) -> tuple[tuple["str | Slot | Choice", 
     return tuple(parts), at
 
 
-def _render(
-    parts: tuple["str | Slot | Choice", ...], draw: Draw, context: Mapping[str, str], words: list[str]
-) -> None:
+def _render(parts: tuple["str | Slot | Choice", ...], draw: Draw, context: Mapping[str, str], words: list[str]) -> None:
     for part in parts:
         if type(part) is str:
             words.append(part)

@@ -30,6 +30,7 @@ _CHECKLIST_NAMES: Mapping[str, str] = {
 _SAYS_CHANGE = 0.65  # share of mentions that tell the change
 _SAYS_NEW = 0.6  # share of new findings that are called new
 _ONE_KIND = ("Fracture", "Lung Lesion", "Pleural Other")  # a nodule does not become a mass within one report
+_ALTERNATIVES = (" or ", " versus ", " vs. ", " and/or ", " or possibly ", ", less likely ", " vs ")
 _WINDOW = 6  # whole sentences of a kind that one hand uses
 
 
@@ -103,7 +104,8 @@ class Pen:
             return self._sentence(finding, "present")
         thing = self.thing(finding, "present")
         if self.style.checklist and not change and draw.chance(0.5):
-            text = f"{_CHECKLIST_NAMES.get(finding, finding)}: {draw.pick(('present', 'yes', 'positive'))}, {thing.bare}"
+            yes = draw.pick(("present", "yes", "positive"))
+            text = f"{_CHECKLIST_NAMES.get(finding, finding)}: {yes}, {thing.bare}"
         elif change:
             text = self.frame(f"present.{change}", self.slots(thing))
         else:
@@ -153,7 +155,7 @@ class Pen:
         names = [self.draw.pick(self.bank.findings[finding].alt) for finding in findings]
         if len(names) == 1:
             return names[0]
-        joint = self.style.choose((" or ", " versus ", " vs. ", " and/or ", " or possibly ", ", less likely ", " vs "), self.draw)
+        joint = self.style.choose(_ALTERNATIVES, self.draw)
         lead = "either " if joint == " or " and self.draw.chance(0.3) else ""
         return lead + ", ".join(names[:-1]) + joint + names[-1]
 

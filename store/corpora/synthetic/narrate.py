@@ -4,15 +4,19 @@ from collections.abc import Sequence
 
 from teachback.store.corpora.synthetic.grammar import render, tidy
 from teachback.store.corpora.synthetic.mention import Pen, Thing
-from teachback.store.corpora.synthetic.truth import Statement
+from teachback.store.corpora.synthetic.truth import Fact, Statement
 from teachback.store.label import Status
 
 __all__ = ["asides", "denials", "device_statements", "positives"]
 
 LUNG = ("Lung Opacity", "Consolidation", "Pneumonia", "Atelectasis", "Edema", "Lung Lesion")
+_HEART = ("Cardiomegaly", "Enlarged Cardiomediastinum")
 _SIDED = ("Pleural Effusion", "Pneumothorax")
-_OBSERVED = ("Lung Opacity", "Consolidation")  # what is seen, as against what it may be due to
-_EXPLANATIONS = ("Pneumonia", "Atelectasis", "Edema", "Lung Lesion", "Consolidation")
+_EXPLANATIONS = {  # what is seen, and what it may be due to
+    "Lung Opacity": ("Pneumonia", "Atelectasis", "Edema", "Lung Lesion", "Consolidation"),
+    "Consolidation": ("Pneumonia", "Atelectasis", "Lung Lesion"),
+}
+_CERTAIN = ("Pneumonia", "Atelectasis", "Edema")  # those that are also asserted in this way
 _PAIRS = (  # two present findings that share a sentence: how often
     ("Pleural Effusion", "Atelectasis", 0.4),
     ("Cardiomegaly", "Edema", 0.25),
@@ -25,10 +29,13 @@ _PAIRS = (  # two present findings that share a sentence: how often
 _NEUTRAL = {"lungs": 0.5, "heart": 0.5, "bones": 0.8, "other": 0.4}  # chance of a line without status
 _IN_SCENARIO = 0.4  # chance of a disease in the scenario that it belongs to
 _OFTEN_LISTED = ("Consolidation", "Pleural Effusion", "Pneumothorax", "Edema", "Pneumonia", "Lung Opacity")
+_LOBES = ("right upper lobe", "left upper lobe", "right lower lobe", "left lower lobe", "right mid lung")
 _BARE = {"Pleural Effusion": "effusion", "Pneumothorax": "pneumothorax"}
 
 
-def positives(pen: Pen, findings: Sequence[str], deniable: list[str], hedged: frozenset[str] = frozenset()) -> list[Statement]:
+def positives(
+    pen: Pen, findings: Sequence[str], deniable: list[str], hedged: frozenset[str] = frozenset()
+) -> list[Statement]:
     """State the present and uncertain findings.
 
     Args:
@@ -47,7 +54,7 @@ def positives(pen: Pen, findings: Sequence[str], deniable: list[str], hedged: fr
     for finding in present:
         said.append(_one_present(pen, finding, deniable, alone=lungs_only and finding in LUNG))
     for finding in uncertain:
-        said.append(_contrast(pen, pen.uncertain(finding), None, deniable, 0.1))
+        said.append(_contrast(pen, pen.uncertain(finding), deniable, 0.1))
     return said
 
 
@@ -56,11 +63,10 @@ def denials(pen: Pen, findings: Sequence[str]) -> list[Statement]:
     draw = pen.draw
     left = list(findings)
     said: list[Statement] = []
-    heart = ("Cardiomegaly", "Enlarged Cardiomediastinum")
-    if all(finding in left for finding in heart) and draw.chance(0.65):
+    if all(finding in left for finding in _HEART) and draw.chance(0.65):
         text = tidy(render(pen.style.choose(pen.bank.joint_silhouette, draw), draw, pen.words))
-        said.append(Statement(text, tuple((finding, "absent") for finding in heart), (), "heart"))
-        left = [finding for finding in left if finding not in heart]
+        said.append(Statement(text, tuple((finding, "absent") for finding in _HEART), (), "heart"))
+        left = [finding for finding in left if finding not in _HEART]
     listed = [f for f in draw.shuffled(_OFTEN_LISTED) if f in left and not _was_there(pen, f)]
     if len(listed) > 1 and not pen.style.checklist and draw.chance(pen.style.lists):
         listed = listed[: draw.pick((2, 3, 3, 4, 5))]
@@ -80,12 +86,14 @@ def device_statements(pen: Pen, *, short: bool = False) -> list[Statement]:
     if status == "uncertain":
         return [_device(pen, tidy(render(draw.pick(rest["uncertain"]), draw, pen.words)), "uncertain")]
     if status == "absent":
-        return [_device(pen, _removed(pen) if draw.chance(0.6) else render(draw.pick(rest["none"]), draw, {}), "absent")]
+        gone = _removed(pen) if draw.chance(0.6) else render(draw.pick(rest["none"]), draw, {})
+        return [_device(pen, gone, "absent")]
     pen.devices = pen.devices or _kinds(pen, draw.pick((1, 1, 2, 2, 3, 4)))
     kinds = draw.shuffled(pen.devices)[:3] if short else pen.devices
     names = {f"d{i + 1}": _named(pen, kind, "np") for i, kind in enumerate(kinds)}
     if short or draw.chance(0.2):
-        key = "short" if short and draw.chance(0.6) else "combined" if len(kinds) > 1 and draw.chance(0.8) else "general"
+        several = len(kinds) > 1 and draw.chance(0.8)
+        key = "short" if short and draw.chance(0.6) else "combined" if several else "general"
         fitting = [t for t in rest[key] if all(slot in names for slot in t.slots)]
         return [_device(pen, render(draw.pick(fitting), draw, names), "present")]
     said = [_device(pen, _named(pen, kind, "say"), "present") for kind in kinds]
@@ -123,18 +131,20 @@ def _explained(pen: Pen, present: list[str], uncertain: list[str]) -> list[State
     """Join what is seen with what it is, or may be; takes the joined findings out of both lists."""
     draw = pen.draw
     said = []
-    for seen in _OBSERVED:
+    for seen in _EXPLANATIONS:
         if seen not in present:
             continue
-        possible = [f for f in draw.shuffled(_EXPLANATIONS) if f in uncertain and f != seen][: draw.pick((1, 2, 2, 3))]
-        certain = [f for f in _EXPLANATIONS[:3] if f in present and f != seen]
+        causes = _EXPLANATIONS[seen]
+        if pen.chest.details[seen].side == "bilateral":
+            causes = tuple(cause for cause in causes if cause != "Lung Lesion")
+        possible = [f for f in draw.shuffled(causes) if f in uncertain][: draw.pick((1, 2, 2, 3))]
+        certain = [f for f in causes if f in present and f in _CERTAIN]
         if possible and draw.chance(0.75):
             thing = pen.thing(seen, "present")
             linked = pen.frame("uncertain.linked", {"alts": pen.possibilities(possible)})
             lead = pen.frame("present.terse" if pen.terse() else "present.full", pen.slots(thing))
-            joint = " " if linked.startswith(("which", "that", "may", "could")) else ", "
-            more = tuple((finding, "uncertain") for finding in possible)
-            said.append(pen.statement(_join(lead, linked, joint, thing), thing, "present", more))  # type: ignore[arg-type]
+            more: list[Fact] = [(finding, "uncertain") for finding in possible]
+            said.append(pen.statement(_join(lead, linked, thing), thing, "present", tuple(more)))
             _take(present, thing.findings)
             _take(uncertain, possible)
         elif certain and draw.chance(0.45):
@@ -151,11 +161,11 @@ def _caused(pen: Pen, seen: str, cause: str, present: list[str]) -> Statement:
     return _joint(pen, pen.frame("cause", _numbered_slots([first, second])), [first, second])
 
 
-def _join(lead: str, linked: str, joint: str, thing: Thing) -> str:
+def _join(lead: str, linked: str, thing: Thing) -> str:
     """Hang a clause on a sentence: `, which may ...` needs the noun in front, a bare verb the noun itself."""
     if linked.startswith(("may", "could")):
         return f"{thing.np} {linked}"
-    return f"{lead},{joint if joint == ' ' else ' '}{linked}"
+    return f"{lead}, {linked}"
 
 
 def _paired(pen: Pen, present: list[str]) -> list[Statement]:
@@ -179,13 +189,13 @@ def _two(pen: Pen, frame: str, first: str, second: str, present: list[str]) -> S
 
 
 def _joint(pen: Pen, text: str, things: list[Thing]) -> Statement:
-    more = tuple((finding, "present") for thing in things[1:] for finding in thing.findings)
-    first = pen.statement(text, things[0], "present", more)  # type: ignore[arg-type]
+    more: list[Fact] = [(finding, "present") for thing in things[1:] for finding in thing.findings]
+    first = pen.statement(text, things[0], "present", tuple(more))
     return Statement(text, first.facts, tuple(d for thing in things for d in thing.diseases), first.system)
 
 
 def _numbered_slots(things: list[Thing]) -> dict[str, str]:
-    slots = {}
+    slots: dict[str, str] = {}
     for number, thing in enumerate(things, start=1):
         slots |= {f"np{number}": thing.np, f"np0{number}": thing.bare}
     return slots
@@ -201,15 +211,13 @@ def _one_present(pen: Pen, finding: str, deniable: list[str], *, alone: bool) ->
         slots = {**_numbered_slots([thing]), **pen.slots(thing), "opp": detail.words["opp"], "bare": _BARE[finding]}
         said = pen.statement(pen.frame("other_side", slots), thing, "present", ((finding, "absent"),))
         return said
-    return _contrast(pen, pen.present(finding), finding, deniable, 0.16)
+    return _contrast(pen, pen.present(finding), deniable, 0.16)
 
 
-def _contrast(
-    pen: Pen, said: Statement, finding: str | None, deniable: list[str], share: float
-) -> Statement:
+def _contrast(pen: Pen, said: Statement, deniable: list[str], share: float) -> Statement:
     """Deny another finding in the same sentence, at times."""
     draw = pen.draw
-    fitting = [f for f in deniable if f not in ("Cardiomegaly", "Enlarged Cardiomediastinum") and not _was_there(pen, f)]
+    fitting = [f for f in deniable if f not in _HEART and not _was_there(pen, f)]
     if not fitting or ":" in said.text or said.text.startswith(("no ", "?")) or not draw.chance(share):
         return said
     near = [f for f in fitting if _region(pen.bank.findings[f].system) == _region(said.system)]
@@ -234,7 +242,7 @@ def _take(findings: list[str], gone: Sequence[str]) -> None:
 
 
 def _place(pen: Pen) -> str:
-    return pen.draw.pick(("right upper lobe", "left upper lobe", "right lower lobe", "left lower lobe", "right mid lung"))
+    return pen.draw.pick(_LOBES)
 
 
 def _kinds(pen: Pen, number: int) -> list[str]:
@@ -262,4 +270,3 @@ def _named(pen: Pen, kind: str, wording: str) -> str:
 
 def _device(pen: Pen, text: str, status: Status) -> Statement:
     return Statement(tidy(text), (("Support Devices", status),), (), "devices")
-

@@ -77,7 +77,18 @@ _APEX = {
     "left": ("left apical", "at the left apex"),
     "bilateral": ("biapical", "at both apices"),
 }
-_RIBS = ("third", "fourth", "lateral fifth", "fifth", "6th", "posterior sixth", "seventh", "8th", "posterolateral 7th", "ninth")
+_RIBS = (
+    "third",
+    "fourth",
+    "lateral fifth",
+    "fifth",
+    "6th",
+    "posterior sixth",
+    "seventh",
+    "8th",
+    "lateral 7th",
+    "ninth",
+)
 _PROCESS = "Lung Opacity"
 _SAME_PROCESS = ("Consolidation", "Pneumonia")  # usually another name for what the opacity shows
 _ONE_PLACE = 0.8  # share of subjects where it lies in the same place
@@ -168,9 +179,7 @@ def _statuses(seed: int, index: int, subject: int, rates: Rates) -> tuple[str, d
             scenario = name
             break
     statuses: dict[str, Status] = {}
-    for finding, kept, (present, uncertain, absent) in zip(
-        FINDINGS, chances, rates.statuses[scenario], strict=True
-    ):
+    for finding, kept, (present, uncertain, absent) in zip(FINDINGS, chances, rates.statuses[scenario], strict=True):
         chance = draw.random() if kept is None else kept
         if chance < present:
             statuses[finding] = "present"
