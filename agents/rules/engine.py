@@ -85,16 +85,17 @@ class RuleEngine:
 
     Args:
         ruleset: The rules; the package's own when left out.
+        remember: Sentences remembered at most; 0 reads every sentence anew.
     """
 
-    def __init__(self, ruleset: RuleSet | None = None) -> None:
+    def __init__(self, ruleset: RuleSet | None = None, remember: int = REMEMBERED_SENTENCES) -> None:
         self.ruleset = ruleset or RuleSet.load()
         self._lexicon = Lexicon(self.ruleset)
         self._rules = self.ruleset.cues.rules
         self._pronouns = frozenset(self.ruleset.cues.pronouns)
         self._heading = _heading_pattern(self.ruleset)
         self._unread = frozenset(self.ruleset.cues.unread_headings)
-        self._remembering = lru_cache(maxsize=REMEMBERED_SENTENCES)(self._read)
+        self._remembering = lru_cache(maxsize=remember)(self._read)
 
     def mentions(self, section: str, text: str) -> list[Mention]:
         """Return every mention in a section, in reading order.

@@ -16,7 +16,7 @@ MAX_BETWEEN = 3
 # Units searched for a state behind a subject.
 MAX_AHEAD = 16
 
-_JOINTS = int(Sort.COMMA | Sort.AND | Sort.OR)
+_JOINTS = Sort.COMMA | Sort.AND | Sort.OR
 
 
 class Measurement(NamedTuple):
@@ -67,6 +67,8 @@ def _behind(units: Sequence[Unit], subject: int, measure: int) -> tuple[int, ...
     states: list[int] = []
     for place in range(subject + 1, min(len(units), subject + 1 + MAX_AHEAD)):
         sorts = units[place].sorts
+        if sorts & Sort.COLON and place == subject + 1:
+            continue
         if sorts & (Sort.END | Sort.WEAK_END | Sort.OPENER | Sort.TERM):
             break
         if sorts & Sort.SUBJECT and (states or not _coordinated(units, place)):

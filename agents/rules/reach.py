@@ -16,8 +16,8 @@ __all__ = ["reached"]
 MAX_REACH = 40
 MAX_AHEAD = 16
 
-_TARGET = int(Sort.TERM | Sort.STATE)
-_STOPS_LIST = int(Sort.END | Sort.WEAK_END | Sort.OPENER | Sort.VERB)
+_TARGET = Sort.TERM | Sort.STATE
+_STOPS_LIST = Sort.END | Sort.WEAK_END | Sort.OPENER | Sort.VERB
 
 
 def reached(units: Sequence[Unit], at: int, rule: CueRule) -> list[int]:
@@ -92,7 +92,7 @@ def _backward(units: Sequence[Unit], at: int, rule: CueRule) -> list[int]:
     """Go back over what a cue behind says something of: one mention, or those joined with it."""
     places: list[int] = []
     joined = False
-    stops = int(Sort.VERB | Sort.SUBJECT | Sort.CUE)
+    stops = Sort.VERB | Sort.SUBJECT | Sort.CUE
     is_state = bool(units[at].sorts & Sort.STATE)
     for place in range(at - 1, max(-1, at - 1 - MAX_REACH), -1):
         sorts = units[place].sorts
