@@ -5,8 +5,10 @@ Broder 1997, doi:10.1109/SEQUEN.1997.666900. Departure: the hashes of all texts 
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, count
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +20,19 @@ SHINGLE_WORDS = 5
 BANDS, ROWS = 12, 5  # a pair at Jaccard 0.8 shares a band with probability 1 - (1 - 0.8**5)**12 = 0.992
 
 _CHUNK = 4_000_000  # shingles hashed at once, to bound memory (32 MB an array)
+_CHUNK_TEXTS = 10_000  # texts cut into words at once, likewise
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, as splitmix64 uses it
 _SCREEN = 0.65  # estimated Jaccard below which a candidate is not worth the exact comparison (standard error 0.05)
 
-# Numbers, dates and de-identification masks (`XXXX`, `___`, `[**...**]`) differ between copies of one text.
-_FOLDED = re.compile(r"\[\*\*.*?\*\*\]|\bx{2,}\b|_+|\d+(?:[.,:/-]\d+)*", re.IGNORECASE)
-_WORD = re.compile(r"[^\W_]+|#")
+_WORD = re.compile(r"[^\W_]+|_+")
 
 
 def normalise(text: str) -> str:
     """Return a text without what differs between copies of it: case, numbers, masks, punctuation, white space."""
-    return " ".join(_WORD.findall(_FOLDED.sub("#", text.lower())))
+    normal = " ".join(map(_fold, _WORD.findall(text.lower())))
+    while "# #" in normal:
+        normal = normal.replace("# #", "#")
+    return normal
 
 
 def near_duplicates(texts: Sequence[str]) -> list[tuple[int, int]]:
@@ -60,34 +65,47 @@ def near_duplicates(texts: Sequence[str]) -> list[tuple[int, int]]:
 
 def _shingles(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Return all texts' shingle hashes, one behind another, and where each text's begin: (S,), (N + 1,)."""
-    words = [text.split() or [""] for text in texts]
-    vocabulary = {word: number for number, word in enumerate(sorted(set(chain.from_iterable(words))), start=1)}
-    lengths = np.fromiter(map(len, words), np.int64, len(words))
-    flat = np.fromiter((vocabulary[word] for text in words for word in text), np.uint64, int(lengths.sum()))
-    flat = np.concatenate([flat, np.zeros(SHINGLE_WORDS, np.uint64)])
-    counts = np.maximum(lengths - SHINGLE_WORDS + 1, 1)  # a text shorter than a shingle is one shingle
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    word_starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-    within = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
-    positions = np.repeat(word_starts, counts) + within
+    vocabulary: defaultdict[str, int] = defaultdict(count(1).__next__)
+    hashed: list[npt.NDArray[np.uint64]] = []
+    counts: list[npt.NDArray[np.int64]] = []
+    for first in range(0, len(texts), _CHUNK_TEXTS):
+        words = [text.split() or [""] for text in texts[first : first + _CHUNK_TEXTS]]
+        lengths = np.fromiter(map(len, words), np.int64, len(words))
+        numbers = map(vocabulary.__getitem__, chain.from_iterable(words))
+        hashed.append(_roll(np.fromiter(numbers, np.uint64, int(lengths.sum())), lengths))
+        counts.append(_shingle_counts(lengths))
+    return np.concatenate(hashed), np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
+
+
+def _roll(words: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Hash each window of words: (W,) word numbers of texts with (N,) lengths to (S,) shingle hashes."""
+    counts = _shingle_counts(lengths)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    positions = np.repeat(np.cumsum(lengths) - lengths, counts) + within
     left = np.repeat(lengths, counts) - within
+    padded = np.concatenate([words, np.zeros(SHINGLE_WORDS, np.uint64)])
     hashes = np.zeros(len(positions), np.uint64)
     for offset in range(SHINGLE_WORDS):
-        word = np.where(offset < left, flat[positions + offset], np.uint64(0))
-        hashes = _mix(hashes * np.uint64(0x9E3779B97F4A7C15) + word)
-    return hashes, starts
+        word = np.where(offset < left, padded[positions + offset], np.uint64(0))
+        hashes = _mix(hashes * _GOLDEN + word)
+    return hashes
+
+
+def _shingle_counts(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.maximum(lengths - SHINGLE_WORDS + 1, 1)  # a text shorter than a shingle is one shingle
 
 
 def _signatures(shingles: npt.NDArray[np.uint64], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """Return each text's least hash under each of the seeded permutations: (N, BANDS * ROWS)."""
-    seeds = np.random.default_rng(0).integers(1, 2**63, BANDS * ROWS, dtype=np.uint64)
+    seeds = np.random.default_rng(0).integers(2**62, 2**63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     signatures = np.empty((len(starts) - 1, len(seeds)), np.uint64)
     first = 0
     while first < len(starts) - 1:
         last = max(first + 1, int(np.searchsorted(starts, starts[first] + _CHUNK, side="right")) - 1)
         chunk = shingles[starts[first] : starts[last]]
-        for column, seed in enumerate(seeds):
-            signatures[first:last, column] = np.minimum.reduceat(_mix(chunk ^ seed), starts[first:last] - starts[first])
+        begins = starts[first:last] - starts[first]
+        for column, seed in enumerate(seeds):  # the shingles are scrambled already: times an odd number permutes them
+            signatures[first:last, column] = np.minimum.reduceat(chunk * seed, begins)
         first = last
     return signatures
 
@@ -98,7 +116,7 @@ def _candidates(signatures: npt.NDArray[np.uint64]) -> set[tuple[int, int]]:
         rows = signatures[:, band * ROWS : (band + 1) * ROWS]
         key = np.zeros(len(rows), np.uint64)
         for column in range(ROWS):
-            key = _mix(key * np.uint64(0x9E3779B97F4A7C15) + rows[:, column])
+            key = _mix(key * _GOLDEN + rows[:, column])
         pairs.update(_bucket_pairs(key))
     return pairs
 
@@ -117,6 +135,12 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
+
+
+@lru_cache(maxsize=2**18)
+def _fold(word: str) -> str:
+    """Return the word, or one mark for every number, date and mask: `XXXX`, `___` and `12` differ between copies."""
+    return word if word.isalpha() and word.strip("x") else "#"
 
 
 def _jaccard(a: frozenset[int], b: frozenset[int]) -> float:
