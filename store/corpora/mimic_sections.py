@@ -80,15 +80,20 @@ def split_sections(text: str) -> dict[str, str]:
         when the rule takes nothing.
     """
     pieces = _pieces(text)
+    tail: list[str] = []
+    if not any(piece.name in ("findings", "impression") and piece.filled for piece in pieces):
+        last, rest = _at_blank(pieces[-1].lines)
+        if tail := _paragraphs(rest):
+            pieces[-1] = _Piece(pieces[-1].name, last)
+        else:
+            tail = _paragraphs(_last(pieces, "comparison") or ())
     sections: dict[str, str] = {}
     for name in ("indication", "comparison", "findings", "impression"):
         lines = _last(pieces, name) or (_last(pieces, "history") if name == "indication" else None)
-        if lines and (body := _paragraphs(lines)):
-            sections[name] = "\n\n".join(body)
-    if "findings" not in sections and "impression" not in sections:
-        body = _paragraphs(_after_blank(pieces[-1].lines)) or _paragraphs(_last(pieces, "comparison") or ())
-        if body:
-            sections["text"] = "\n".join(body)  # one block, so that the scope `mimic` takes it whole
+        if lines:
+            sections[name] = "\n\n".join(_paragraphs(lines))
+    if tail:
+        sections["text"] = "\n".join(tail)  # one block, so that the scope `mimic` takes it whole
     return sections
 
 
@@ -126,9 +131,10 @@ def _last(pieces: list[_Piece], name: str) -> tuple[str, ...] | None:
     return next((piece.lines for piece in reversed(pieces) if piece.name == name and piece.filled), None)
 
 
-def _after_blank(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the lines behind the first blank line."""
-    return next((lines[number + 1 :] for number, line in enumerate(lines) if not line.strip()), ())
+def _at_blank(lines: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the lines before the first blank line, and those behind it."""
+    blank = next((number for number, line in enumerate(lines) if not line.strip()), len(lines))
+    return lines[:blank], lines[blank + 1 :]
 
 
 def _paragraphs(lines: tuple[str, ...]) -> list[str]:
