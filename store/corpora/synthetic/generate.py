@@ -24,9 +24,10 @@ Report i of seed s depends on (s, i, prevalence) alone.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from teachback.errors import SettingError
-from teachback.store.corpora.synthetic.bank import load_bank
+from teachback.store.corpora.synthetic.bank import PastedReport, load_bank
 from teachback.store.corpora.synthetic.compose import Composition, compose, write_comparison, write_indication
 from teachback.store.corpora.synthetic.grammar import Draw
 from teachback.store.corpora.synthetic.patient import Chest, draw_chest
@@ -39,7 +40,7 @@ from teachback.store.report import Report
 
 __all__ = ["generate"]
 
-_PASTED = 0.12  # share of normal reports that are a template, word for word
+_PASTED = 0.35  # share of normal reports that are a template word for word, where one fits
 _HAS_INDICATION = 0.8
 _MORE_EXACT = {"pulmonary edema": "acute pulmonary edema"}  # a name yields to the more exact one for the same thing
 _HAS_COMPARISON = 0.6  # where there is nothing to compare with; else always
@@ -96,7 +97,10 @@ def _body(chest: Chest, style: Style, draw: Draw) -> tuple[dict[str, tuple[State
     """Return the statements and the words of the sections that state something."""
     healthy = chest.prior is None and all(status in ("absent", "unmentioned") for status in chest.statuses.values())
     if healthy and style.form == "both" and draw.chance(_PASTED):
-        return _pasted(style, draw)
+        denied = {finding for finding, status in chest.statuses.items() if status == "absent"}
+        fitting = [pasted for pasted in load_bank().pasted if denied.issuperset(chain(*pasted.absent.values()))]
+        if fitting:
+            return _pasted(draw.pick(fitting), style)
     composition: Composition = compose(chest, style, draw)
     said: dict[str, tuple[Statement, ...]] = {}
     written: dict[str, str] = {}
@@ -109,8 +113,7 @@ def _body(chest: Chest, style: Style, draw: Draw) -> tuple[dict[str, tuple[State
     return said, written
 
 
-def _pasted(style: Style, draw: Draw) -> tuple[dict[str, tuple[Statement, ...]], dict[str, str]]:
-    template = draw.pick(load_bank().pasted)
+def _pasted(template: PastedReport, style: Style) -> tuple[dict[str, tuple[Statement, ...]], dict[str, str]]:
     written = {name: text.upper() if style.capitals else text for name, text in template.sections.items()}
     absent: Status = "absent"
     said: dict[str, tuple[Statement, ...]] = {

@@ -29,6 +29,7 @@ _PAIRS = (  # two present findings that share a sentence: how often
 _NEUTRAL = {"lungs": 0.5, "heart": 0.5, "bones": 0.8, "other": 0.4}  # chance of a line without status
 _IN_SCENARIO = 0.4  # chance of a disease in the scenario that it belongs to
 _OFTEN_LISTED = ("Consolidation", "Pleural Effusion", "Pneumothorax", "Edema", "Pneumonia", "Lung Opacity")
+_VERBS = (" is ", " are ", " has ", " have ", " shows ", " reveals ", " demonstrates ", " may ", " cannot ")
 _LOBES = ("right upper lobe", "left upper lobe", "right lower lobe", "left lower lobe", "right mid lung")
 _BARE = {"Pleural Effusion": "effusion", "Pneumothorax": "pneumothorax"}
 
@@ -225,7 +226,10 @@ def _contrast(pen: Pen, said: Statement, deniable: list[str], share: float) -> S
         return said
     denied = draw.pick(near)
     deniable.remove(denied)
-    text = pen.frame("contrast", {"say1": said.text, "neg": pen.negated_name(denied)})
+    clause = any(verb in said.text for verb in _VERBS)
+    text = pen.frame(
+        "contrast.full" if clause else "contrast.terse", {"say1": said.text, "neg": pen.negated_name(denied)}
+    )
     return Statement(text, (*said.facts, (denied, "absent")), said.diseases, said.system)
 
 

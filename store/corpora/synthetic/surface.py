@@ -23,7 +23,8 @@ _SHORT = {
     "congestive heart failure": "CHF", "bilateral": "b/l", "without": "w/o", "evidence of": "e/o",
     "consistent with": "c/w", "pulmonary": "pulm", "endotracheal tube": "ETT", "nasogastric tube": "NGT",
     "central venous catheter": "CVC", "chronic obstructive pulmonary disease": "COPD",
-    "pleural effusion": "pl effusion", "pleural effusions": "pl effusions", "cardiomegaly": "CM", "status post": "s/p", "fracture": "fx",
+    "pleural effusion": "pl effusion", "pleural effusions": "pl effusions",
+    "cardiomegaly": "CM", "status post": "s/p", "fracture": "fx",
     "fractures": "fxs", "secondary to": "2/2", "mediastinal": "mediast",
 }  # fmt: skip
 _TERM = re.compile(r"\b(" + "|".join(sorted(map(re.escape, _SHORT), key=len, reverse=True)) + r")\b")
