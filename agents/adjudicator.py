@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
-from teachback.agents.calls import ChatRequest, LLMCall
+from teachback.agents.calls import Answer, ChatRequest, JsonForm
 from teachback.agents.client import LLMClient
 from teachback.agents.forms import decision_schema, read_decision_form, status_probabilities
 from teachback.agents.grounding import ground
@@ -18,7 +17,7 @@ __all__ = ["Adjudicator"]
 
 SCHEMA_NAME = "chest_report_verdicts"
 # The schema changes with the disputed targets; what identifies the labeler is its form on one of them.
-FORM = decision_schema({"target": "target"})
+FORM = JsonForm(SCHEMA_NAME, decision_schema({"target": "target"}))
 
 
 class Adjudicator:
@@ -60,7 +59,7 @@ class Adjudicator:
             for key, dispute in keyed.items()
         ]
         messages = self.prompt.render(report=report.text(self.scope), disputes=shown)
-        return request_for(self.prompt, messages, SCHEMA_NAME, _schema(keyed), "adjudicator", report.report_id)
+        return request_for(self.prompt, messages, _form(keyed), "adjudicator", report.report_id)
 
     async def decide(self, report: Report, disputes: Sequence[Dispute], egress: str) -> list[Verdict]:
         """Decide a report's disputes.
@@ -82,14 +81,14 @@ class Adjudicator:
             return []
         keyed = _keyed(disputes)
         _, verdicts = await self.client.ask(
-            self.request(report, disputes), lambda call: self._verdicts(call, report, keyed), egress=egress
+            self.request(report, disputes), lambda answer: self._verdicts(answer, report, keyed), egress=egress
         )
         return verdicts
 
-    def _verdicts(self, call: LLMCall, report: Report, keyed: Mapping[str, Dispute]) -> list[Verdict]:
+    def _verdicts(self, answer: Answer, report: Report, keyed: Mapping[str, Dispute]) -> list[Verdict]:
         keys = list(keyed)
-        form = read_decision_form(call, keys)
-        probabilities, why_none = status_probabilities(call, "verdicts", keys)
+        form = read_decision_form(answer, keys)
+        probabilities, why_none = status_probabilities(answer, "verdicts", keys)
         sections = report.scoped(self.scope)
         verdicts = []
         for key, dispute in keyed.items():
@@ -107,10 +106,10 @@ class Adjudicator:
                 probs=probs,
                 evidence=ground(entry.evidence, sections),
                 icd10=next((vote.icd10 for vote in dispute.votes if vote.icd10), None),
-                llm_call_id=call.llm_call_id,
+                llm_call_id=answer.llm_call_id,
             )
             weighed = tuple(vote.label_id for vote in dispute.votes)
-            verdicts.append(Verdict(label, entry.rationale.strip(), weighed, call.llm_call_id))
+            verdicts.append(Verdict(label, entry.rationale.strip(), weighed, answer.llm_call_id))
         return verdicts
 
     @cached_property
@@ -131,5 +130,5 @@ def _keyed(disputes: Sequence[Dispute]) -> dict[str, Dispute]:
     return keyed
 
 
-def _schema(keyed: Mapping[str, Dispute]) -> Mapping[str, Any]:
-    return decision_schema({key: dispute.target for key, dispute in keyed.items()})
+def _form(keyed: Mapping[str, Dispute]) -> JsonForm:
+    return JsonForm(SCHEMA_NAME, decision_schema({key: dispute.target for key, dispute in keyed.items()}))

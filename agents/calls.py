@@ -1,16 +1,42 @@
 """What is asked of a language model, what came back, and where both are kept."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
+
+from pydantic_core import from_json
 
 from teachback.errors import TeacherReplyError
 from teachback.store.identity import content_id
 
-__all__ = ["CallCache", "ChatRequest", "LLMCall", "TokenLogprob", "clip"]
+__all__ = ["Answer", "CallCache", "ChatRequest", "JsonForm", "LLMCall", "TokenLogprob", "TokenTrace", "clip"]
+
+
+@dataclass(frozen=True)
+class JsonForm:
+    """A strict JSON schema that an answer must follow.
+
+    Attributes:
+        name: Its name, as the endpoint is told.
+        schema: The schema; not to be changed afterwards.
+    """
+
+    name: str
+    schema: Mapping[str, Any]
+
+    @cached_property
+    def form_id(self) -> str:
+        """Content hash of name and schema."""
+        return content_id("frm", self.name, self.schema)
+
+    @cached_property
+    def response_format(self) -> str:
+        """The form as JSON, as a request carries it."""
+        form = {"name": self.name, "strict": True, "schema": self.schema}
+        return json.dumps({"type": "json_schema", "json_schema": form}, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -19,8 +45,7 @@ class ChatRequest:
 
     Attributes:
         messages: `{"role": ..., "content": ...}`, in order.
-        schema_name: Name of the strict JSON schema that the answer must follow.
-        schema: The schema itself.
+        form: What the answer must follow.
         agent: Which agent asks, such as `llm_labeler`.
         report_id: The report that it asks about.
         prompt_id: The prompt that made the messages.
@@ -31,8 +56,7 @@ class ChatRequest:
     """
 
     messages: tuple[Mapping[str, str], ...]
-    schema_name: str
-    schema: Mapping[str, Any]
+    form: JsonForm
     agent: str
     report_id: str
     prompt_id: str | None = None
@@ -51,8 +75,7 @@ class ChatRequest:
             model,
             endpoint,
             [dict(message) for message in self.messages],
-            self.schema_name,
-            self.schema,
+            self.form.form_id,
             {
                 "temperature": self.temperature,
                 "max_tokens": self.max_tokens,
@@ -75,6 +98,38 @@ class TokenLogprob:
     token: str
     logprob: float
     alternatives: tuple[tuple[str, float], ...] = ()
+
+
+class TokenTrace(Sequence[TokenLogprob]):
+    """The tokens of an answer; each is read from the endpoint's JSON only when it is looked at.
+
+    Args:
+        entries: The answer's `logprobs.content`.
+    """
+
+    def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        self._entries = entries
+        self.texts: list[str] = [entry["token"] for entry in entries]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> TokenLogprob: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TokenLogprob]: ...
+
+    def __getitem__(self, index: int | slice) -> TokenLogprob | Sequence[TokenLogprob]:
+        if isinstance(index, slice):
+            return TokenTrace(self._entries[index])
+        entry = self._entries[index]
+        others = entry.get("top_logprobs") or ()
+        return TokenLogprob(
+            entry["token"],
+            float(entry["logprob"]),
+            tuple((other["token"], float(other["logprob"])) for other in others),
+        )
 
 
 @dataclass(frozen=True)
@@ -114,17 +169,30 @@ class LLMCall:
     error: str | None
     created_at: datetime
 
-    @cached_property
-    def body(self) -> Mapping[str, Any]:
-        """The response, parsed."""
-        parsed: Mapping[str, Any] = json.loads(self.response or "{}")
-        return parsed
+    def answer(self) -> "Answer":
+        """Return the response, parsed."""
+        return Answer(self.llm_call_id, self.report_id, from_json(self.response or "{}"))
 
-    def reply_text(self) -> str:
-        """Return the text of the answer.
+
+@dataclass(frozen=True)
+class Answer:
+    """An endpoint's response, parsed, while it is being read; what is kept is the call.
+
+    Attributes:
+        llm_call_id: The call.
+        report_id: The report that was asked about.
+        body: The endpoint's JSON.
+    """
+
+    llm_call_id: str
+    report_id: str
+    body: Mapping[str, Any]
+
+    def text(self) -> str:
+        """Return what the model said.
 
         Raises:
-            TeacherReplyError: The model refused, was cut off, or said nothing.
+            TeacherReplyError: It refused, was cut off, or said nothing.
         """
         choice = self._choice()
         message = choice.get("message") or {}
@@ -140,17 +208,9 @@ class LLMCall:
             raise TeacherReplyError(self.report_id, "the answer is empty")
         return content
 
-    def tokens(self) -> list[TokenLogprob]:
-        """Return the answer's tokens with their log-probabilities; empty when the endpoint gave none."""
-        entries = (self._choice().get("logprobs") or {}).get("content") or []
-        return [
-            TokenLogprob(
-                entry["token"],
-                float(entry["logprob"]),
-                tuple((other["token"], float(other["logprob"])) for other in entry.get("top_logprobs") or ()),
-            )
-            for entry in entries
-        ]
+    def tokens(self) -> TokenTrace:
+        """Return the tokens of what was said, with their log-probabilities; empty when the endpoint gave none."""
+        return TokenTrace((self._choice().get("logprobs") or {}).get("content") or [])
 
     def _choice(self) -> Mapping[str, Any]:
         choices = self.body.get("choices")

@@ -7,6 +7,7 @@ is used: a report goes to the host that was checked, or nowhere. No tracing or t
 """
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 import httpx2
 import openai
 
-from teachback.agents.calls import CallCache, ChatRequest, LLMCall
+from teachback.agents.calls import Answer, CallCache, ChatRequest, LLMCall
 from teachback.agents.failures import EndpointFailure, classify
 from teachback.agents.limiter import Limiter
 from teachback.agents.prices import load_prices
@@ -96,10 +97,10 @@ class LLMClient:
             TeacherReplyError: This request failed; others may succeed.
             TeacherError: No request to this endpoint can succeed.
         """
-        call, _ = await self.ask(request, lambda call: None, egress=egress)
+        call, _ = await self.ask(request, lambda answer: None, egress=egress)
         return call
 
-    async def ask(self, request: ChatRequest, read: Callable[[LLMCall], T], *, egress: str) -> tuple[LLMCall, T]:
+    async def ask(self, request: ChatRequest, read: Callable[[Answer], T], *, egress: str) -> tuple[LLMCall, T]:
         """Return a request's call and what `read` makes of it.
 
         An answer that `read` refuses is stored as a failed call, so that it is paid for and shown, but asked again next
@@ -107,7 +108,7 @@ class LLMClient:
 
         Args:
             request: What to ask.
-            read: Reads an answered call; raises TeacherReplyError when the answer cannot be used.
+            read: Reads an answer; raises TeacherReplyError when the answer cannot be used.
             egress: Egress policy of the report's corpus.
 
         Raises:
@@ -120,7 +121,7 @@ class LLMClient:
         cached = self.cache.get(request_hash)
         if cached is not None and cached.error is None:
             try:
-                reading = read(cached)
+                reading = read(cached.answer())
             except TeacherReplyError:
                 pass  # the reader has become stricter since: ask again
             else:
@@ -137,17 +138,17 @@ class LLMClient:
         return await asyncio.shield(task)
 
     async def _share(
-        self, running: "asyncio.Task[tuple[LLMCall, Any]]", request: ChatRequest, read: Callable[[LLMCall], T]
+        self, running: "asyncio.Task[tuple[LLMCall, Any]]", request: ChatRequest, read: Callable[[Answer], T]
     ) -> tuple[LLMCall, T]:
         try:
             call, _ = await asyncio.shield(running)
         except TeacherReplyError as error:
             raise TeacherReplyError(request.report_id, error.reason) from None
         self.served += 1
-        return call, read(call)
+        return call, read(call.answer())
 
     async def _ask_and_store(
-        self, request: ChatRequest, request_hash: str, read: Callable[[LLMCall], T]
+        self, request: ChatRequest, request_hash: str, read: Callable[[Answer], T]
     ) -> tuple[LLMCall, T]:
         started = time.perf_counter()
         response, attempts, failure = await self._attempt_until_answered(request)
@@ -155,9 +156,9 @@ class LLMClient:
         if failure is not None:
             await self.cache.put(record_failure(attempted, self.settings.model, failure.message))
             raise self._error_of(failure, request, attempts)
-        call = record_answer(attempted, response, self.settings, self._prices)
+        call, answer = record_answer(attempted, response, self.settings, self._prices)
         try:
-            reading = read(call)
+            reading = read(answer)
         except TeacherReplyError as error:
             await self.cache.put(record_refusal(call, error.reason))
             raise
@@ -192,23 +193,22 @@ class LLMClient:
         self.sent += 1
         async with asyncio.timeout(self.settings.timeout_s):
             # `post` with the transport's own response type is the SDK's documented way past its response models,
-            # which cost more CPU than the rest of a call.
+            # which cost more CPU than the rest of a call; the form is encoded once, not once a request.
             response = await self._connect().post(
-                "/chat/completions", body=self._payload(request), cast_to=httpx2.Response
+                "/chat/completions",
+                content=self._payload(request),
+                options={"headers": {"Content-Type": "application/json"}},
+                cast_to=httpx2.Response,
             )
         return response.text
 
-    def _payload(self, request: ChatRequest) -> dict[str, Any]:
+    def _payload(self, request: ChatRequest) -> bytes:
         payload: dict[str, Any] = {
             "model": self.settings.model,
             "messages": [dict(message) for message in request.messages],
             "temperature": request.temperature,
             # OpenAI renamed the parameter; the servers that people run themselves know the old name.
             ("max_completion_tokens" if self.settings.is_openai else "max_tokens"): request.max_tokens,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": request.schema_name, "strict": True, "schema": request.schema},
-            },
         }
         if request.seed is not None:
             payload["seed"] = request.seed
@@ -217,7 +217,8 @@ class LLMClient:
             payload["top_logprobs"] = request.top_logprobs
         if self.settings.is_openai:
             payload["store"] = False
-        return payload
+        encoded = json.dumps(payload, separators=(",", ":"))
+        return f'{encoded[:-1]},"response_format":{request.form.response_format}}}'.encode()
 
     def _connect(self) -> openai.AsyncOpenAI:
         if self._sdk is None:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from teachback.agents.calls import LLMCall, clip
+from teachback.agents.calls import Answer, clip
 from teachback.agents.logprobs import string_spans, token_starts, value_probabilities
 from teachback.errors import TeacherReplyError
 from teachback.store.label import FINDINGS, STATUSES, Status
@@ -105,44 +105,44 @@ def decision_schema(targets: Mapping[str, str]) -> dict[str, Any]:
     )
 
 
-def read_label_form(call: LLMCall) -> LabelForm:
+def read_label_form(answer: Answer) -> LabelForm:
     """Read the LLM labeler's answer.
 
     Raises:
         TeacherReplyError: It is not the form, or a finding is missing from it.
     """
-    form = _validated(call, LabelForm)
-    _check_keys(call.report_id, form.findings, FINDINGS)
+    form = _validated(answer, LabelForm)
+    _check_keys(answer.report_id, form.findings, FINDINGS)
     return form
 
 
-def read_decision_form(call: LLMCall, keys: Sequence[str]) -> DecisionForm:
+def read_decision_form(answer: Answer, keys: Sequence[str]) -> DecisionForm:
     """Read the adjudicator's answer on the targets of these keys.
 
     Raises:
         TeacherReplyError: It is not the form, or a target is missing from it.
     """
-    form = _validated(call, DecisionForm)
-    _check_keys(call.report_id, form.verdicts, keys)
+    form = _validated(answer, DecisionForm)
+    _check_keys(answer.report_id, form.verdicts, keys)
     return form
 
 
-def status_probabilities(call: LLMCall, group: str, keys: Sequence[str]) -> tuple[dict[str, dict[str, float]], str]:
+def status_probabilities(answer: Answer, group: str, keys: Sequence[str]) -> tuple[dict[str, dict[str, float]], str]:
     """Return each target's distribution over the statuses, from the answer's token log-probabilities.
 
     Args:
-        call: An answered call whose form was read.
+        answer: An answer whose form was read.
         group: The form's field that holds the targets: `findings` or `verdicts`.
         keys: The targets' keys.
 
     Returns:
         Key to status to probability, for those that can be told, and the reason where there are none.
     """
-    tokens = call.tokens()
+    tokens = answer.tokens()
     if not tokens:
         return {}, NO_LOGPROBS
-    text = call.reply_text()
-    starts = token_starts(text, tokens)
+    text = answer.text()
+    starts = token_starts(text, tokens.texts)
     if starts is None:
         return {}, MISFIT_LOGPROBS
     spans = string_spans(text)
@@ -168,15 +168,15 @@ def _status() -> dict[str, Any]:
     return {"type": "string", "enum": list(STATUSES)}
 
 
-def _validated(call: LLMCall, form: type[Form]) -> Form:
-    text = call.reply_text()
+def _validated(answer: Answer, form: type[Form]) -> Form:
+    text = answer.text()
     try:
         return form.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the whole answer"
         raise TeacherReplyError(
-            call.report_id, f"the answer does not follow the schema ({where}: {first['msg']}): {clip(text)}"
+            answer.report_id, f"the answer does not follow the schema ({where}: {first['msg']}): {clip(text)}"
         ) from None
 
 

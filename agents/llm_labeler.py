@@ -1,10 +1,9 @@
 """The LLM labeler: one call a report, both tasks, strict JSON, evidence quotes, confidence from log-probabilities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
-from teachback.agents.calls import ChatRequest, LLMCall
+from teachback.agents.calls import Answer, ChatRequest, JsonForm
 from teachback.agents.client import LLMClient
 from teachback.agents.forms import DiseaseEntry, LabelForm, label_schema, read_label_form, status_probabilities
 from teachback.agents.grounding import ground
@@ -16,7 +15,7 @@ from teachback.store.report import Report, Scope
 
 __all__ = ["LLMLabeler"]
 
-SCHEMA_NAME = "chest_report_labels"
+FORM = JsonForm("chest_report_labels", label_schema())
 OPEN_ENDED = "open-ended: there is no closed set of answers to take a probability over"
 
 
@@ -33,17 +32,16 @@ class LLMLabeler:
         self.client = client
         self.prompt = prompt or load_prompt("llm_labeler")
         self.scope: Scope = scope
-        self.schema: Mapping[str, Any] = label_schema()
 
     @cached_property
     def spec(self) -> Labeler:
         """Who it is: another prompt, schema, parameter, model or endpoint makes another labeler."""
-        return spec_of("llm", self.client.settings, self.prompt, self.schema, self.scope)
+        return spec_of("llm", self.client.settings, self.prompt, FORM, self.scope)
 
     def request(self, report: Report) -> ChatRequest:
         """Return the request that labels a report."""
         messages = self.prompt.render(report=report.text(self.scope))
-        return request_for(self.prompt, messages, SCHEMA_NAME, self.schema, "llm_labeler", report.report_id)
+        return request_for(self.prompt, messages, FORM, "llm_labeler", report.report_id)
 
     async def label(self, report: Report, egress: str) -> Reply:
         """Return all 13 findings of a report and its diseases.
@@ -61,18 +59,18 @@ class LLMLabeler:
         if not sections:
             return Reply([], None)
         call, labels = await self.client.ask(
-            self.request(report), lambda call: self._labels(call, report, sections), egress=egress
+            self.request(report), lambda answer: self._labels(answer, report, sections), egress=egress
         )
         return Reply(labels, call.llm_call_id)
 
-    def _labels(self, call: LLMCall, report: Report, sections: Sequence[tuple[str, str]]) -> list[Label]:
-        form = read_label_form(call)
-        return [*self._findings(call, form, report, sections), *self._diseases(call, form, report, sections)]
+    def _labels(self, answer: Answer, report: Report, sections: Sequence[tuple[str, str]]) -> list[Label]:
+        form = read_label_form(answer)
+        return [*self._findings(answer, form, report, sections), *self._diseases(answer, form, report, sections)]
 
     def _findings(
-        self, call: LLMCall, form: LabelForm, report: Report, sections: Sequence[tuple[str, str]]
+        self, answer: Answer, form: LabelForm, report: Report, sections: Sequence[tuple[str, str]]
     ) -> list[Label]:
-        probabilities, why_none = status_probabilities(call, "findings", FINDINGS)
+        probabilities, why_none = status_probabilities(answer, "findings", FINDINGS)
         labels = []
         for finding in FINDINGS:
             entry = form.findings[finding]
@@ -90,13 +88,13 @@ class LLMLabeler:
                     confidence_note="" if probs else why_none,
                     probs=probs,
                     evidence=ground(entry.evidence, sections),
-                    llm_call_id=call.llm_call_id,
+                    llm_call_id=answer.llm_call_id,
                 )
             )
         return labels
 
     def _diseases(
-        self, call: LLMCall, form: LabelForm, report: Report, sections: Sequence[tuple[str, str]]
+        self, answer: Answer, form: LabelForm, report: Report, sections: Sequence[tuple[str, str]]
     ) -> list[Label]:
         by_phrase: dict[str, DiseaseEntry] = {}
         for entry in form.diseases:
@@ -112,7 +110,7 @@ class LLMLabeler:
                 confidence_note=OPEN_ENDED,
                 evidence=ground(entry.evidence, sections),
                 icd10=entry.icd10.strip() or None,
-                llm_call_id=call.llm_call_id,
+                llm_call_id=answer.llm_call_id,
             )
             for phrase, entry in by_phrase.items()
             if phrase

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from teachback.agents.calls import ChatRequest
+from teachback.agents.calls import ChatRequest, JsonForm
 from teachback.agents.settings import LLMSettings
 from teachback.errors import InputError
 from teachback.prompts import Prompt
@@ -53,8 +53,7 @@ def parameters_of(prompt: Prompt) -> Parameters:
 def request_for(
     prompt: Prompt,
     messages: Sequence[Mapping[str, str]],
-    schema_name: str,
-    schema: Mapping[str, Any],
+    form: JsonForm,
     agent: str,
     report_id: str,
 ) -> ChatRequest:
@@ -62,8 +61,7 @@ def request_for(
     parameters = parameters_of(prompt)
     return ChatRequest(
         messages=tuple(messages),
-        schema_name=schema_name,
-        schema=schema,
+        form=form,
         agent=agent,
         report_id=report_id,
         prompt_id=prompt.prompt_id,
@@ -75,7 +73,7 @@ def request_for(
 
 
 def spec_of(
-    kind: Literal["llm", "adjudicator"], settings: LLMSettings, prompt: Prompt, schema: Mapping[str, Any], scope: Scope
+    kind: Literal["llm", "adjudicator"], settings: LLMSettings, prompt: Prompt, form: JsonForm, scope: Scope
 ) -> Labeler:
     """Return who a labeler is that asks a language model; the key is no part of it."""
     parameters: dict[str, Any] = {"scope": scope, **parameters_of(prompt).model_dump()}
@@ -84,7 +82,7 @@ def spec_of(
     return Labeler(
         kind=kind,
         name=f"{kind}:{settings.model}",
-        version=content_id("ver", prompt.prompt_id, schema, parameters),
+        version=content_id("ver", prompt.prompt_id, form.form_id, parameters),
         model=settings.model,
         prompt_id=prompt.prompt_id,
         parameters=parameters,

@@ -13,6 +13,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from teachback.agents.calls import TokenLogprob
 
@@ -62,13 +63,11 @@ def string_spans(text: str) -> dict[Path, tuple[int, int]]:
     return spans
 
 
-def token_starts(text: str, tokens: Sequence[TokenLogprob]) -> list[int] | None:
+def token_starts(text: str, tokens: Sequence[str]) -> list[int] | None:
     """Return where each token begins in the text; None when the tokens do not join to exactly the text."""
-    starts, position = [], 0
-    for token in tokens:
-        starts.append(position)
-        position += len(token.token)
-    return starts if "".join(token.token for token in tokens) == text else None
+    if "".join(tokens) != text:
+        return None
+    return [0, *accumulate(map(len, tokens))][: len(tokens)]
 
 
 def value_probabilities(

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from teachback.agents.calls import ChatRequest, LLMCall
+from pydantic_core import from_json
+
+from teachback.agents.calls import Answer, ChatRequest, LLMCall
 from teachback.agents.prices import PriceList
 from teachback.agents.settings import LLMSettings
 
@@ -34,8 +36,10 @@ class Attempted:
     latency_ms: float
 
 
-def record_answer(attempted: Attempted, response: str, settings: LLMSettings, prices: PriceList) -> LLMCall:
-    """Record an answer that came back with status 200; what it says is not judged here."""
+def record_answer(
+    attempted: Attempted, response: str, settings: LLMSettings, prices: PriceList
+) -> tuple[LLMCall, Answer]:
+    """Record an answer that came back with status 200, and return it parsed; what it says is not judged here."""
     body = _parsed(response)
     usage: Mapping[str, Any] = body.get("usage") or {}
     sent, returned = usage.get("prompt_tokens"), usage.get("completion_tokens")
@@ -45,16 +49,15 @@ def record_answer(attempted: Attempted, response: str, settings: LLMSettings, pr
     if cost is None and sent is not None and returned is not None:
         known = model if prices.price_of(model) else settings.model
         cost = prices.cost_usd(known, sent, cached, returned)
-    call = _record(attempted, model)
-    return replace(
-        call,
+    call = replace(
+        _record(attempted, model),
         response=_thinned(body) if len(response) > LONG_RESPONSE else response,
         prompt_tokens=sent,
         cached_tokens=cached,
         completion_tokens=returned,
         cost_usd=cost,
-        error=None,
     )
+    return call, Answer(call.llm_call_id, call.report_id, body)
 
 
 def record_failure(attempted: Attempted, model: str, error: str) -> LLMCall:
@@ -89,7 +92,7 @@ def _record(attempted: Attempted, model: str) -> LLMCall:
 
 def _parsed(response: str) -> Mapping[str, Any]:
     try:
-        body = json.loads(response)
+        body = from_json(response)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}

@@ -6,7 +6,7 @@ lists with an exception. Sections headed as indication, history, comparison or t
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -116,9 +116,16 @@ class DiseaseReading:
 @lru_cache(maxsize=4096)
 def read_report(text: str) -> tuple[Mapping[str, Reading], tuple[DiseaseReading, ...]]:
     """Read a report once, for all findings that the reader knows, and for diseases."""
-    sentences = _sentences(text)
-    findings = {finding: _strongest(finding, sentences) for finding in STEMS}
-    return findings, tuple(_diseases(sentences))
+    findings = dict.fromkeys(STEMS, Reading("unmentioned", ""))
+    diseases: dict[str, DiseaseReading] = {}
+    for sentence in _sentences(text):
+        said, asserted = _read_sentence(sentence)
+        for finding, status in said:
+            if _ORDER.index(status) > _ORDER.index(findings[finding].status):
+                findings[finding] = Reading(status, sentence)
+        for disease in asserted:
+            diseases.setdefault(disease.name, disease)
+    return findings, tuple(diseases.values())
 
 
 def read_target(target: str, text: str) -> Reading:
@@ -129,39 +136,37 @@ def read_target(target: str, text: str) -> Reading:
         text: The report, or a part of it.
     """
     known = read_report(text)[0].get(target)
-    return known if known is not None else _phrase_reading(target, text)
-
-
-@lru_cache(maxsize=4096)
-def _phrase_reading(phrase: str, text: str) -> Reading:
-    stem = re.compile(re.escape(phrase.lower()))
-    return _pick(_read_sentence(stem, sentence) for sentence in _sentences(text))
-
-
-def _strongest(finding: str, sentences: tuple[str, ...]) -> Reading:
-    readings = [_read_sentence(_STEMS[finding], sentence) for sentence in sentences]
-    normal = _NORMAL.get(finding)
-    if normal is not None:
-        readings += [Reading("absent", sentence) for sentence in sentences if normal.search(sentence.lower())]
-    return _pick(readings)
-
-
-def _pick(readings: Iterable[Reading]) -> Reading:
+    if known is not None:
+        return known
+    stem = re.compile(re.escape(target.lower()))
     best = Reading("unmentioned", "")
-    for reading in readings:
-        if _ORDER.index(reading.status) > _ORDER.index(best.status):
-            best = reading
+    for sentence in _sentences(text):
+        status = _strongest(stem, sentence.lower())
+        if _ORDER.index(status) > _ORDER.index(best.status):
+            best = Reading(status, sentence)
     return best
 
 
-def _read_sentence(stem: re.Pattern[str], sentence: str) -> Reading:
+@lru_cache(maxsize=65_536)
+def _read_sentence(sentence: str) -> tuple[tuple[tuple[str, Status], ...], tuple[DiseaseReading, ...]]:
     lowered = sentence.lower()
+    said: list[tuple[str, Status]] = [(finding, _strongest(stem, lowered)) for finding, stem in _STEMS.items()]
+    said += [(finding, "absent") for finding, normal in _NORMAL.items() if normal.search(lowered)]
+    asserted = []
+    for stem, (name, code) in _CODES:
+        match = stem.search(lowered)
+        if match and _status_at(lowered, match.start(), match.end()) == "present":
+            asserted.append(DiseaseReading(name, code, sentence))
+    return tuple((finding, status) for finding, status in said if status != "unmentioned"), tuple(asserted)
+
+
+def _strongest(stem: re.Pattern[str], lowered: str) -> Status:
     best: Status = "unmentioned"
     for match in stem.finditer(lowered):
         status = _status_at(lowered, match.start(), match.end())
         if _ORDER.index(status) > _ORDER.index(best):
             best = status
-    return Reading(best, sentence if best != "unmentioned" else "")
+    return best
 
 
 def _status_at(lowered: str, start: int, end: int) -> Status:
@@ -172,17 +177,6 @@ def _status_at(lowered: str, start: int, end: int) -> Status:
     if _NEGATION.search(before) or _NEGATION_AFTER.search(after):
         return "absent"
     return "present"
-
-
-def _diseases(sentences: tuple[str, ...]) -> list[DiseaseReading]:
-    found: dict[str, DiseaseReading] = {}
-    for sentence in sentences:
-        lowered = sentence.lower()
-        for stem, (name, code) in _CODES:
-            match = stem.search(lowered)
-            if match and name not in found and _status_at(lowered, match.start(), match.end()) == "present":
-                found[name] = DiseaseReading(name, code, sentence)
-    return list(found.values())
 
 
 def _sentences(text: str) -> tuple[str, ...]:
