@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from teachback.cli import doctor, evaluate, import_, rules, synth
+from teachback.cli import doctor, evaluate, graph, import_, label, rules, sql, synth
 from teachback.errors import TeachbackError
 
 __all__ = ["app", "main"]
@@ -20,6 +20,9 @@ app = typer.Typer(
 
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
+app.command("sql")(sql.sql)
+app.command("label")(label.label)
+app.command("graph")(graph.graph)
 app.add_typer(import_.app, name="import")
 app.add_typer(rules.app, name="rules")
 app.command("synth")(synth.synth)

@@ -1,0 +1,82 @@
+"""The teacher graph: which node follows which.
+
+            +-> rule_labeler --+
+    START --+                  +-> compare --(disagreements)--> adjudicator --> commit --> END
+            +-> llm_labeler  --+         +--(agreement)-------------------------^
+
+One invocation labels a chunk of reports: an invocation costs milliseconds, which over a chunk is nothing. There is no
+checkpointer, because resuming is a question to the store (which reports is this teacher not done with?), and no
+tracing unless asked for, because a trace is a copy of the reports somewhere else.
+"""
+
+import os
+from typing import Literal, cast
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langsmith import tracing_context
+
+from teachback.agents.labeler import Teachers
+from teachback.agents.nodes import (
+    ChunkInput,
+    ChunkState,
+    Sink,
+    adjudicator_node,
+    commit_node,
+    compare_node,
+    llm_labeler_node,
+    rule_labeler_node,
+)
+
+__all__ = ["TeacherGraph", "build_graph", "label_chunk"]
+
+TRACING_VARIABLE = "TEACHBACK_TRACING"  # set to 1 to let LangSmith's own variables take effect
+
+TeacherGraph = CompiledStateGraph[ChunkState, None, ChunkInput, ChunkState]
+
+
+def build_graph(teachers: Teachers, sink: Sink | None = None) -> TeacherGraph:
+    """Wire the teachers into a graph; a member that is missing has no node.
+
+    Args:
+        teachers: The members.
+        sink: Where a finished chunk is kept; nowhere when not given, as in LangGraph Studio.
+    """
+    graph = StateGraph(ChunkState, input_schema=ChunkInput)
+    graph.add_node("rule_labeler", rule_labeler_node(teachers.rule))
+    graph.add_node("compare", compare_node(teachers.names))
+    graph.add_node("commit", commit_node(sink))
+    graph.add_edge(START, "rule_labeler")
+    labelers = ["rule_labeler"]
+    if teachers.llm:
+        graph.add_node("llm_labeler", llm_labeler_node(teachers.llm))
+        graph.add_edge(START, "llm_labeler")
+        labelers.append("llm_labeler")
+    graph.add_edge(labelers, "compare")
+    if teachers.adjudicator:
+        graph.add_node("adjudicator", adjudicator_node(teachers.adjudicator))
+        graph.add_conditional_edges("compare", _route, {"disagreements": "adjudicator", "agreement": "commit"})
+        graph.add_edge("adjudicator", "commit")
+    else:
+        graph.add_edge("compare", "commit")
+    graph.add_edge("commit", END)
+    return graph.compile(name="teacher")
+
+
+async def label_chunk(graph: TeacherGraph, chunk: ChunkInput) -> ChunkState:
+    """Send one chunk of reports through the graph.
+
+    Args:
+        graph: The graph.
+        chunk: At least `reports`; `egress` too where reports may leave this machine.
+
+    Returns:
+        The state at the end.
+    """
+    traced = os.environ.get(TRACING_VARIABLE) == "1"
+    with tracing_context(enabled=None if traced else False):
+        return cast(ChunkState, await graph.ainvoke(chunk))
+
+
+def _route(state: ChunkState) -> Literal["disagreements", "agreement"]:
+    return "disagreements" if state["disputes"] else "agreement"

@@ -1,0 +1,177 @@
+"""How `teachback label` shows its progress and what came of it."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from teachback.agents.call_cache import Bill
+from teachback.agents.stand_in import MODEL as STAND_IN
+from teachback.agents.tally import ModelBill, Tally
+from teachback.agents.teach import Progress as Standing
+from teachback.agents.teach import TeachSummary
+from teachback.store.label import STATUSES, Failure
+
+__all__ = ["LabelBar", "outcome_json", "print_outcome"]
+
+MOST_FAILURES_SHOWN = 10
+NO_MONEY = "stand-in: no money was spent"
+
+
+class LabelBar:
+    """A progress bar of reports, with calls, cost and disagreements; call it with how far the job is."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+        self._bar = Progress(TextColumn("labeling"), *columns, console=console, transient=True)
+        self._task = self._bar.add_task("reports", total=None, note="")
+
+    def __enter__(self) -> "LabelBar":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, standing: Standing) -> None:
+        """Show how far the job is."""
+        bill = standing.bill
+        parts = [f"{standing.disputed} disagreements"]
+        if bill.calls or bill.failed or bill.reused:
+            parts = [f"{bill.calls} calls", f"${bill.cost_usd:.4f}", *parts]
+        if standing.failed:
+            parts.append(f"{standing.failed} failed")
+        done = standing.taught + standing.failed
+        self._bar.update(self._task, total=standing.total, completed=done, note=" · ".join(parts))
+
+
+def print_outcome(console: Console, store: Path, summary: TeachSummary, tally: Tally) -> None:
+    """Print what a labeling job came to, and what to type next."""
+    done, selected = summary.selected - summary.progress.total, summary.selected
+    if summary.run_id is None:
+        console.print(f"Nothing to do: this teacher is done with all {selected:,} selected reports. 0 calls.")
+    else:
+        earlier = f" ({done:,} were done before)" if done else ""
+        console.print(f"Labelled {summary.progress.taught:,} of {selected:,} selected reports{earlier}.")
+    if tally.stood_in:
+        console.print(
+            "[yellow]The model is the package's stand-in, not a language model: its labels show how the parts work "
+            "together, not what a teacher knows.[/yellow]"
+        )
+    console.print(_votes_table(tally))
+    if tally.agreed or tally.disagreed:
+        console.print(_agreement_table(tally))
+    if tally.bill or summary.progress.bill.failed:
+        console.print(_bill_table(summary, tally))
+    if summary.failures:
+        _print_failures(console, summary.failures)
+    _print_next(console, store)
+
+
+def outcome_json(summary: TeachSummary, tally: Tally) -> dict[str, Any]:
+    """Return what a labeling job came to, for programs."""
+    return {
+        "teacher_id": summary.teacher_id,
+        "run_id": summary.run_id,
+        "selected": summary.selected,
+        "run": asdict(summary.progress),
+        "failures": [asdict(failure) for failure in summary.failures],
+        "teacher": {**asdict(tally), "disagreed": tally.disagreed, "stand_in": tally.stood_in},
+    }
+
+
+def _votes_table(tally: Tally) -> Table:
+    table = Table(title=f"Labels on {tally.reports:,} reports", box=box.SIMPLE_HEAD, title_justify="left")
+    for name in ("labeler", "task"):
+        table.add_column(name)
+    for name in ("reports", *STATUSES):
+        table.add_column(name, justify="right")
+    for votes in tally.votes:
+        counts = [f"{votes.statuses.get(status, 0):,}" for status in STATUSES]
+        table.add_row(votes.name, votes.task, f"{votes.reports:,}", *counts)
+    return table
+
+
+def _agreement_table(tally: Tally) -> Table:
+    table = Table(title="Rules and model, target by target", box=box.SIMPLE_HEAD, title_justify="left")
+    for name in ("", "targets", "share"):
+        table.add_column(name, justify="left" if not name else "right")
+    compared = tally.agreed + tally.disagreed
+    rows = [
+        ("agree", tally.agreed),
+        ("differ", tally.disagreed),
+        ("  adjudicator kept the rules' status", tally.kept_rule),
+        ("  adjudicator kept the model's status", tally.kept_llm),
+        ("  adjudicator chose a third status", tally.kept_other),
+    ]
+    if tally.undecided:
+        rows.append(("  nothing to decide: one read less of the report", tally.undecided))
+    for name, targets in rows:
+        table.add_row(name, f"{targets:,}", f"{targets / compared:.1%}")
+    return table
+
+
+def _bill_table(summary: TeachSummary, tally: Tally) -> Table:
+    table = Table(title="Calls", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("")
+    for name in ("calls", "failed", "reused", "tokens in", "tokens out", "cost"):
+        table.add_column(name, justify="right")
+    bill = summary.progress.bill
+    tokens = (f"{bill.prompt_tokens:,}", f"{bill.completion_tokens:,}")
+    cost = _run_cost(bill, stood_in=tally.stood_in)
+    table.add_row("this run", f"{bill.calls:,}", f"{bill.failed:,}", f"{bill.reused:,}", *tokens, cost)
+    for model in tally.bill:
+        tokens = (f"{model.prompt_tokens:,}", f"{model.completion_tokens:,}")
+        table.add_row(f"behind these labels: {model.model}", f"{model.calls:,}", "", "", *tokens, _cost(model))
+    return table
+
+
+def _run_cost(bill: Bill, *, stood_in: bool) -> str:
+    if stood_in:
+        return NO_MONEY
+    return f"${bill.cost_usd:,.4f}" + (f" + {bill.unpriced:,} calls of unknown price" if bill.unpriced else "")
+
+
+def _cost(model: ModelBill) -> str:
+    if model.model == STAND_IN:
+        return NO_MONEY
+    return "price unknown" if model.cost_usd is None else f"${model.cost_usd:,.4f}"
+
+
+def _print_failures(console: Console, failures: Sequence[Failure]) -> None:
+    reasons = Counter(failure.reason for failure in failures)
+    table = Table(title=f"{len(failures):,} failures", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("reports", justify="right")
+    table.add_column("such as")
+    table.add_column("reason")
+    for reason, count in reasons.most_common(MOST_FAILURES_SHOWN):
+        example = next(failure.report_id for failure in failures if failure.reason == reason)
+        table.add_row(f"{count:,}", Text(example), Text(reason))
+    console.print(table)
+    if len(reasons) > MOST_FAILURES_SHOWN:
+        console.print(f"and {len(reasons) - MOST_FAILURES_SHOWN:,} more reasons: SELECT * FROM failures")
+    console.print("These reports are not counted as done. The same command tries them again, and only them:")
+    console.print(f"  {shlex.join(['teachback', *sys.argv[1:]])}", highlight=False, soft_wrap=True)
+
+
+def _print_next(console: Console, store: Path) -> None:
+    console.print("Next:")
+    commands = (
+        f"teachback sql {shlex.quote(str(store))} \"SELECT * FROM teacher_labels WHERE decided_by = 'adjudicated'\"",
+        f"teachback distill {shlex.quote(str(store))}",
+        f"teachback evaluate {shlex.quote(str(store))}",
+    )
+    for command in commands:
+        console.print(f"  {command}", highlight=False, soft_wrap=True)
