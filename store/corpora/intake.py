@@ -138,6 +138,8 @@ def import_reports(
             "to evaluate on them, import reports and labels together into a new store"
         )
     summary.splits = assign_splits(store, seed=seed)
+    if summary.splits["train"] == sum(summary.splits.values()):
+        summary.notes.append("no report outside split train: import curated labels with the reports to evaluate on them")
     summary.seconds = time.monotonic() - started
     intake.end("finished")
     return summary

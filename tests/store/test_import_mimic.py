@@ -237,6 +237,7 @@ def test_bad_files_and_bad_label_rows_are_named(tmp_path: Path) -> None:
         "id twice in this import": 1,
     }
     assert summary.skipped_labels == {"unknown status": 1, "wrong number of cells": 1}
+    assert summary.notes[-1].startswith("no report outside split train")
     assert named["files/p10/p10000032/notes.txt"] == "not in MIMIC-CXR's layout"
 
 
