@@ -18,7 +18,7 @@ from teachback.store.corpora.synthetic.truth import aggregate
 from teachback.store.label import FINDINGS, STATUSES, Status
 from teachback.store.report import SECTIONS
 
-MANY = 8_000
+MANY = 6_000
 
 # Each code was looked up in the ICD-10-CM 2025 tables: it exists and is billable, that is, has no subdivisions.
 BILLABLE = {
@@ -78,8 +78,8 @@ def test_reports_are_streamed() -> None:
 def test_prevalences_stay_near_the_published_ones(corpus: list[SyntheticReport]) -> None:
     share = shares(corpus)
     for finding, target in TARGETS.items():
-        # 8,000 reports of about 5,000 subjects: the standard error of a share p is at most 1.3 * sqrt(p (1-p) / 8000);
-        # at p = 0.5 that is 0.007, and 3.5 of them 0.025. Rare shares vary by sqrt(p), hence the square-root term.
+        # 6,000 reports of about 3,700 subjects: the standard error of a share p is at most 1.3 * sqrt(p (1-p) / 6000);
+        # at p = 0.5 that is 0.0084, and three of them 0.025. Rare shares vary by sqrt(p), hence the square-root term.
         for status, wanted in (("present", target.present), ("uncertain", target.uncertain), ("absent", target.absent)):
             got = share.get((finding, status), 0.0)  # type: ignore[call-overload]
             assert abs(got - wanted) < 0.004 + 0.06 * wanted**0.5, (finding, status, got, wanted)

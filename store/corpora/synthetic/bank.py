@@ -29,11 +29,13 @@ class Phrase:
         template: The words.
         diseases: The diseases it asserts where it stands as a present finding.
         extras: Further findings that share its status.
+        clear: Whether it may stand only where no lung finding is present or uncertain.
     """
 
     template: Template
     diseases: tuple[Disease, ...]
     extras: tuple[str, ...]
+    clear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def _finding(finding: str, entry: Mapping[str, Any], discourse: Mapping[str, Any
     def by_side(phrases: Sequence[str]) -> dict[bool, tuple[Phrase, ...]]:
         return {
             both: tuple(
-                _phrase(finding, source[2:] if source[1] == "|" else source, discourse)
+                _phrase(finding, source, discourse)
                 for source in phrases
                 if not source.startswith("U|" if both else "B|")
             )
@@ -199,7 +201,7 @@ def _finding(finding: str, entry: Mapping[str, Any], discourse: Mapping[str, Any
 
 
 def _phrase(finding: str, source: str, discourse: Mapping[str, Any]) -> Phrase:
-    template = compile_template(source)
+    template = compile_template(source[2:] if source[1] == "|" else source)
     named, _, extras = (part.strip() for part in template.note.partition("&"))
     own = discourse["own"].get(finding, "-")
     names = [name.strip() for name in (named or own).split("+")]
@@ -207,6 +209,7 @@ def _phrase(finding: str, source: str, discourse: Mapping[str, Any]) -> Phrase:
         template,
         tuple(Disease(name, discourse["codes"][name]) for name in names if name != "-"),
         (extras,) if extras else (),
+        source.startswith("C|"),
     )
 
 

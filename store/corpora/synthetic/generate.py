@@ -42,7 +42,10 @@ __all__ = ["generate"]
 
 _PASTED = 0.35  # share of normal reports that are a template word for word, where one fits
 _HAS_INDICATION = 0.8
-_MORE_EXACT = {"pulmonary edema": "acute pulmonary edema"}  # a name yields to the more exact one for the same thing
+_MORE_EXACT = {  # a name yields to the more exact one for the same thing
+    "pulmonary edema": "acute pulmonary edema",
+    "pneumonia": "aspiration pneumonia",
+}
 _HAS_COMPARISON = 0.6  # where there is nothing to compare with; else always
 
 

@@ -1,5 +1,6 @@
 """One finding in words: noun phrases, whole sentences and frames, each with the facts it states."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,11 @@ from teachback.store.corpora.synthetic.style import Style
 from teachback.store.corpora.synthetic.truth import Disease, Fact, Statement
 from teachback.store.label import Status
 
-__all__ = ["Pen", "Thing"]
+__all__ = ["LUNG", "Pen", "Thing"]
+
+LUNG = ("Lung Opacity", "Consolidation", "Pneumonia", "Atelectasis", "Edema", "Lung Lesion")
+
+_DOUBLED = re.compile(r"\b(definite|new) \1\b")  # a frame and a name may bring the same adjective
 
 _CHANGES: Mapping[str, Mapping[str, float]] = {  # how a finding seen before may go on; the others take the first
     "": {"stable": 0.5, "worse": 0.25, "better": 0.25},
@@ -68,6 +73,8 @@ class Pen:
         self.draw = draw
         self.bank: Bank = load_bank()
         self.words = {"prior": style.prior, "mask": style.mask}
+        positive = (chest.statuses[finding] in ("present", "uncertain") for finding in LUNG)
+        self.lungs_clear = not any(positive)
         # What one section says of these, the other repeats: devices, their sides, courses and kinds of finding.
         self.devices: list[str] = []
         self.device_sides: dict[str, str] = {}
@@ -144,6 +151,7 @@ class Pen:
         seen_before = self.chest.prior is not None and draw.chance(0.08)
         kind = "newly_none" if seen_before else "terse" if self.terse() else "full"
         text = self.frame(f"absent.{kind}", {"negs": self._listed(names)})
+        text = _DOUBLED.sub(r"\1", text)
         return Statement(text, tuple((finding, "absent") for finding in findings), (), self._system(findings[0]))
 
     def negated_name(self, finding: str) -> str:
@@ -224,8 +232,9 @@ class Pen:
             for phrase in phrases
             if all(self.chest.statuses[extra] == status for extra in phrase.extras)
             and (kind is None or phrase.diseases == kind)
+            and (self.lungs_clear or not phrase.clear)
         ]
-        phrase = self.draw.pick(fits or [phrase for phrase in phrases if not phrase.extras])
+        phrase = self.draw.pick(fits or [phrase for phrase in phrases if not phrase.extras and not phrase.clear])
         if status == "present" and finding in _ONE_KIND:
             self.kinds.setdefault(finding, phrase.diseases)
         return phrase

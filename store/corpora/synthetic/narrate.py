@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from teachback.store.corpora.synthetic.grammar import render, tidy
-from teachback.store.corpora.synthetic.mention import Pen, Thing
+from teachback.store.corpora.synthetic.mention import LUNG, Pen, Thing
 from teachback.store.corpora.synthetic.truth import Fact, Statement
 from teachback.store.label import Status
 
 __all__ = ["asides", "denials", "device_statements", "positives"]
 
-LUNG = ("Lung Opacity", "Consolidation", "Pneumonia", "Atelectasis", "Edema", "Lung Lesion")
 _HEART = ("Cardiomegaly", "Enlarged Cardiomediastinum")
 _SIDED = ("Pleural Effusion", "Pneumothorax")
 _EXPLANATIONS = {  # what is seen, and what it may be due to
@@ -51,7 +50,7 @@ def positives(
     present = [finding for finding in findings if statuses[finding] == "present"]
     uncertain = [finding for finding in findings if statuses[finding] == "uncertain"]
     said = _explained(pen, present, uncertain) + _paired(pen, present)
-    lungs_only = sum(finding in LUNG for finding in (*present, *uncertain)) == 1 and not said
+    lungs_only = sum(pen.chest.statuses[finding] in ("present", "uncertain") for finding in LUNG) == 1
     for finding in present:
         said.append(_one_present(pen, finding, deniable, alone=lungs_only and finding in LUNG))
     for finding in uncertain:
@@ -107,7 +106,7 @@ def asides(pen: Pen) -> list[Statement]:
     """Say what gives no finding a status: clear lungs, the aorta, the spine; and other diseases, some hedged."""
     draw, chest, bank = pen.draw, pen.chest, pen.bank
     said: list[Statement] = []
-    if all(chest.statuses[finding] in ("absent", "unmentioned") for finding in LUNG) and draw.chance(0.5):
+    if pen.lungs_clear and draw.chance(0.5):
         said.append(Statement(render(pen.style.choose(bank.lines["clear"], draw), draw, {}), (), (), "lungs"))
     taken = {"lungs"} if said else set()
     for other in bank.others:
