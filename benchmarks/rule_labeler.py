@@ -1,6 +1,6 @@
 """The rule labeler on Open-i: F1 against the manual codes, and reports a second in one process.
 
-    TEACHBACK_OPENI=path/to/openi python benchmarks/rule_labeler.py [--half a|b|all] [--scope full] [--uncertain positive]
+    TEACHBACK_OPENI=path/to/openi python benchmarks/rule_labeler.py [--half a|b|all] [--uncertain positive]
 
 The codes tell of positives only, so this measures the detection of positives: an uncertain finding counts as not
 positive unless told otherwise. Enlarged Cardiomediastinum and Pleural Other are coded too loosely to judge by, hence a
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _text_hash(report: Report) -> bytes:
-    """Hash the text that is labelled; its first byte tells the half, and must stay as it was when rules were written."""
+    """Hash the text that is labelled. Its first byte tells the half: keep it, rules were written on one of them."""
     text = "|".join(report.sections.get(name, "") for name in ("findings", "impression")).lower()
     return hashlib.md5(text.encode(), usedforsecurity=False).digest()
 

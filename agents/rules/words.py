@@ -22,6 +22,11 @@ _WORD = re.compile(
     r"(?:[wcsrhb]/[opwl])(?![^\W_])|w/|[^\W_]+(?:['\u2019][^\W_]+)?|__+|[,;:?()/]",
     re.IGNORECASE,
 )
+# A line that ends in one of these goes on in the next, however short it is.
+_UNFINISHED = frozenset(
+    {"a", "an", "and", "any", "are", "at", "by", "for", "from", "in"}
+    | {"is", "no", "of", "on", "or", "the", "to", "with", "without"}
+)
 _MASK = re.compile(r"x{3,}|__+")
 _ABBREVIATIONS = frozenset({"vs", "dr", "mr", "mrs", "ms", "approx", "e.g", "i.e", "eg", "ie", "cf"})
 # Places where a sentence may end; every alternative is one sign and a look-ahead, so the search is linear.
@@ -62,27 +67,34 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 def _breaks(text: str) -> Iterator[int]:
     """Yield every place where one sentence ends and the next begins."""
+    punctuated = "." in text
     heads = (match.start() for match in _HEADING.finditer(text))
-    ends = (match.end() for match in _BREAK.finditer(text) if _ends_sentence(text, match))
+    ends = (match.end() for match in _BREAK.finditer(text) if _ends_sentence(text, match, punctuated))
     yield from sorted({*heads, *ends})
 
 
-def _ends_sentence(text: str, match: re.Match[str]) -> bool:
+def _ends_sentence(text: str, match: re.Match[str], punctuated: bool) -> bool:
     if match[0] == "\n":
-        return _ends_line(text, match.start())
+        return _ends_line(text, match.start(), punctuated)
     if match[0] != ".":
         return True
     before = text[max(0, match.start() - 8) : match.start()].split()
     return not before or before[-1].lower().lstrip("(") not in _ABBREVIATIONS
 
 
-def _ends_line(text: str, newline: int) -> bool:
-    """Whether a line break ends a statement: a blank line, a bullet, or a line too short to have been wrapped."""
+def _ends_line(text: str, newline: int, punctuated: bool) -> bool:
+    """Whether a line break ends a statement: a blank line, a bullet, or a line too short to have been wrapped.
+
+    Where the text has full stops, a line that goes on in lower case was wrapped all the same.
+    """
     following = text[newline + 1 : newline + 12]
     if not following.strip() or following[0] == "\n" or _BULLET.match(following):
         return True
-    line_start = text.rfind("\n", max(0, newline - SHORT_LINE - 1), newline)
-    return newline - line_start <= SHORT_LINE if line_start >= 0 else newline <= SHORT_LINE
+    line = text[max(0, newline - SHORT_LINE - 1) : newline].rpartition("\n")
+    if len(line[2]) > SHORT_LINE or (punctuated and following.lstrip()[0].islower()):
+        return False
+    last = line[2].split()
+    return not last or last[-1].lower() not in _UNFINISHED
 
 
 def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
