@@ -20,7 +20,7 @@ from teachback.store.report import SECTIONS
 
 MANY = 6_000
 
-# Each code was looked up in the ICD-10-CM tables of April 2026: it exists and is billable, that is, has no subdivisions.
+# Each code was looked up in the ICD-10-CM tables of April 2026: it exists and is billable (it has no subdivisions).
 BILLABLE = {
     "J90", "J93.9", "J94.8", "J18.9", "J69.0", "J98.11", "J81.1", "J81.0", "I50.9", "I51.7", "J92.9", "J94.1",
     "R91.1", "R91.8", "C78.00", "S22.39XA", "S22.49XA", "S42.009A", "J44.9", "J43.9", "J47.9", "D86.9", "I70.0",
