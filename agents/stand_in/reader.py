@@ -14,8 +14,8 @@ from teachback.store.label import Status
 
 __all__ = ["CODES", "DiseaseReading", "Reading", "read_report", "read_target"]
 
-WINDOW = 70  # characters before a stem in which a negation or hedge counts
-WINDOW_AFTER = 45  # characters behind it
+WINDOW = 110  # characters before a stem in which a negation or hedge counts
+WINDOW_AFTER = 60  # characters behind it
 
 # Stems of the findings. A dict of its own, written for this reader: nothing here is taken from the rule labeler.
 STEMS: Mapping[str, str] = {
@@ -78,16 +78,16 @@ _SKIPPED = re.compile(r"INDICATION|HISTORY|COMPARISON|TECHNIQUE|REASON|EXAM")
 _SENTENCE = re.compile(r"[^.;\n]+(?:\.(?=\d)[^.;\n]*)*")
 _CLAUSE_BREAK = re.compile(r"\b(?:but|however|although|there (?:is|are)|which)\b")
 _NEGATION = re.compile(
-    r"\b(?:no|not|without|negative|free of|absence of|resol\w+ of|clear of|removed|removal|denies)\b"
+    r"\b(?:no|not|neither|without|negative|free of|absence of|resol\w+ of|clear of|removed|removal|denies)\b"
 )
 _NEGATION_AFTER = re.compile(
-    r"\b(?:not (?:seen|identified|present)|absent|removed|has resolved|have resolved|resolved)\b"
+    r"^: (?:no|none|negative)\b|\b(?:not (?:seen|identified|present)|absent|removed|(?:has |have )?resolved)\b"
 )
 _HEDGE = re.compile(
     r"\b(?:possib\w+|probab\w+|likely|may|might|could|question\w*|suspic\w+|suspect\w*|suggest\w*|exclude\w*|"
     r"versus|vs|concern\w*|perhaps|represent\w*|differential)\b|\?"
 )
-_HEDGE_AFTER = re.compile(r"\b(?:excluded?|possible|suspected|questioned|versus|vs|consider\w*|not certain)\b")
+_HEDGE_AFTER = re.compile(r"\b(?:excluded?|possible|likely|suspected|questioned|versus|vs|consider\w*|not certain)\b")
 _ORDER: tuple[Status, ...] = ("unmentioned", "absent", "uncertain", "present")
 
 
@@ -170,7 +170,7 @@ def _strongest(stem: re.Pattern[str], lowered: str) -> Status:
 
 
 def _status_at(lowered: str, start: int, end: int) -> Status:
-    before = _CLAUSE_BREAK.split(lowered[max(0, start - WINDOW) : start])[-1]
+    before = _CLAUSE_BREAK.split(lowered[max(0, start - WINDOW) : end])[-1]
     after = lowered[end : end + WINDOW_AFTER]
     if _HEDGE.search(before) or _HEDGE_AFTER.search(after):
         return "uncertain"

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from teachback.cli import doctor, evaluate, graph, import_, label, rules, sql, synth
+from teachback.cli import doctor, evaluate, graph, import_, label, rules, sql, stand_in_llm, synth
 from teachback.errors import TeachbackError
 
 __all__ = ["app", "main"]
@@ -26,6 +26,7 @@ app.command("graph")(graph.graph)
 app.add_typer(import_.app, name="import")
 app.add_typer(rules.app, name="rules")
 app.command("synth")(synth.synth)
+app.command("stand-in-llm")(stand_in_llm.stand_in_llm)
 
 
 def main() -> None:
