@@ -139,7 +139,7 @@ def import_reports(
         )
     summary.splits = assign_splits(store, seed=seed)
     if summary.splits["train"] == sum(summary.splits.values()):
-        summary.notes.append("no report outside split train: import curated labels with the reports to evaluate on them")
+        summary.notes.append("no report outside split train: evaluating needs curated labels, imported with the reports")
     summary.seconds = time.monotonic() - started
     intake.end("finished")
     return summary
