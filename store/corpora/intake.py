@@ -139,7 +139,7 @@ def import_reports(
         )
     summary.splits = assign_splits(store, seed=seed)
     if summary.splits["train"] == sum(summary.splits.values()):
-        summary.notes.append("no report outside split train: evaluating needs curated labels, imported with the reports")
+        summary.notes.append("no report outside split train: to evaluate, import curated labels with the reports")
     summary.seconds = time.monotonic() - started
     intake.end("finished")
     return summary
