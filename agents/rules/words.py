@@ -19,9 +19,11 @@ MAX_WORD_LENGTH = 40
 SHORT_LINE = 50
 
 _WORD = re.compile(
-    r"(?:[wcsrhb]/[opwl])(?![^\W_])|w/|[^\W_]+(?:['\u2019][^\W_]+)?|__+|[,;:?()/]",
+    r"(?:[wcsrhb]/[opwl])(?![^\W_])|w/|[^\W_]+(?:['\u2019][^\W_]+)?|__+|[,;:?()/]|(?<=\s)-(?=\s)",
     re.IGNORECASE,
 )
+# A dash between blanks does a colon's work.
+_SIGNS = {"-": ":"}
 # A line that ends in one of these goes on in the next, however short it is.
 _UNFINISHED = frozenset(
     {"a", "an", "and", "any", "are", "at", "by", "for", "from", "in"}
@@ -44,10 +46,10 @@ class Word(NamedTuple):
 
 
 def words(sentence: str) -> list[Word]:
-    """Split a sentence into words and signs; hyphens separate, masks become `MASK`."""
+    """Split a sentence into words and signs; hyphens separate, dashes become colons, masks become `MASK`."""
     found = []
     for match in _WORD.finditer(sentence):
-        form = match[0].lower()
+        form = _SIGNS.get(match[0]) or match[0].lower()
         if len(form) > MAX_WORD_LENGTH:
             form = ""
         elif _MASK.fullmatch(form):
