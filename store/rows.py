@@ -62,18 +62,19 @@ def label_row(label: Label, run_id: str | None = None) -> dict[str, Any]:
 
 
 def fetch_reports(
-    connection: duckdb.DuckDBPyConnection, where: str = "true", parameters: Sequence[Any] = ()
+    connection: duckdb.DuckDBPyConnection, where: str = "true", parameters: Sequence[Any] | Mapping[str, Any] = ()
 ) -> list[Report]:
     """Read reports, in the order of their ids.
 
     Args:
         connection: A store or a snapshot.
         where: SQL condition over the table `reports`, written by the program, never by a user.
-        parameters: Values for its `?` places.
+        parameters: Values for its `?` places, or by name for `$name` places.
     """
     columns = ", ".join(f'"{section}"' for section in SECTIONS)
     query = f"SELECT report_id, corpus, subject_id, {columns} FROM reports WHERE {where} ORDER BY report_id"
-    return [_report(row) for row in connection.execute(query, list(parameters)).fetchall()]
+    values = parameters if isinstance(parameters, Mapping) else list(parameters)
+    return [_report(row) for row in connection.execute(query, values).fetchall()]
 
 
 def _report(row: Iterable[Any]) -> Report:

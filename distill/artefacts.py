@@ -1,0 +1,44 @@
+"""The files a round leaves behind: written whole or not at all, so that their existence means the step is done."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["load_arrays", "load_json", "save_arrays", "save_json"]
+
+
+def save_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def load_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON file, None when the step that writes it has not finished."""
+    if not path.exists():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write a compressed NumPy archive atomically, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    os.replace(temporary, path)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Read a NumPy archive, None when the step that writes it has not finished."""
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)

@@ -1,0 +1,274 @@
+"""A campaign: round after round from the same base, each gated against the champion, each beside its control arm.
+
+The base model is the first champion. Round 1 learns from the teacher. From round 2 on, the champion's certain
+predictions on reports that no teacher labelled come back as labels, and a control arm of the same budget and seed
+trains without them, so that what more steps bring does not pass for what feedback brings. `test` is opened once, after
+the last decision.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teachback.distill.artefacts import save_json
+from teachback.distill.assemble import TrainingRow, assemble
+from teachback.distill.base import load_tokenizer
+from teachback.distill.config import CampaignSettings
+from teachback.distill.freeze import Frozen, freeze
+from teachback.distill.gate import Decision, decide
+from teachback.distill.judge import Bench, Judged, align, calibration_error
+from teachback.distill.prompt import load_student_prompt
+from teachback.distill.pseudo import feed_back, student_labels, summarise
+from teachback.distill.questions import Questions
+from teachback.distill.record import RoundRecord, disease_figures, environment, round_rows, run_row
+from teachback.distill.round import Progress, Round, open_test, run_round
+from teachback.store.database import Store
+from teachback.store.quality.f1 import paired_difference
+from teachback.store.quality.tables import evaluation_rows
+from teachback.store.rows import label_row, labeler_row
+
+__all__ = ["Campaign", "campaign_folder"]
+
+FEWEST_CHANGES = 0.01  # stop when a round changes less than this share of the gate's labels
+
+
+def campaign_folder(store: Path) -> Path:
+    """Return where a store's campaigns lie: `labels.duckdb` -> `labels-campaigns/`."""
+    return store.with_name(f"{store.stem}-campaigns")
+
+
+class Campaign:
+    """Runs a campaign to its end, or goes on with one that was killed.
+
+    Args:
+        store: The store, open for writing.
+        settings: The campaign's settings.
+        progress: Told what is going on.
+        teacher_id: Which teacher to distil; the one that has labelled most if not given.
+        command: The command line, for the record.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: CampaignSettings,
+        progress: Progress = lambda what, done, total: None,
+        *,
+        teacher_id: str | None = None,
+        command: str = "distill",
+    ) -> None:
+        self.store, self.settings, self.progress = store, settings, progress
+        self.started = time.monotonic()
+        self.frozen: Frozen = freeze(store.connection, settings, teacher_id)
+        self.folder = campaign_folder(store.path) / self.frozen.campaign_id[4:16]
+        self.run_id = f"run_{self.frozen.campaign_id[4:]}"
+        self.store.write({"runs": [run_row(self.run_id, command, settings)]})
+        self.questions = Questions(
+            load_tokenizer(settings.student),
+            max_length=settings.train.max_length,
+            **load_student_prompt(settings.prompt),
+        )
+        bench = {
+            split: Bench(store.connection, split, settings.corpus, self.frozen.teacher_id, seed=settings.seed)
+            for split in ("calibration", "gate", "test")
+        }
+        self.calibration, self.gate, self.test = bench["calibration"], bench["gate"], bench["test"]
+        self.records: list[RoundRecord] = []
+
+    def run(self) -> dict[str, Any]:
+        """Run all rounds.
+
+        Returns:
+            The campaign's record, which is also written to `campaign.json` in its folder.
+        """
+        rows = assemble(self.frozen, self.settings)
+        champion, stopped = self._base(rows), ""
+        for number in range(1, self.settings.rounds + 1):
+            pseudo, summary = ([], None) if number == 1 else self._pseudo(champion)
+            taught = assemble(self.frozen, self.settings, pseudo)
+            if number > 1 and not any(row.selected for row in pseudo):
+                stopped = f"round {number} has no certified prediction to feed back"
+                break
+            steps = self._steps(taught)
+            candidate = self._round(number, "feedback", taught, steps)
+            decision = self._decide(champion, candidate)
+            self._keep(candidate, taught, decision, summary)
+            if number > 1 and self.settings.control:
+                control = self._round(number, "control", rows, steps)
+                self._keep(control, rows, None, None)
+            changed = self._changed(champion, candidate)
+            if not decision.promoted:
+                stopped = f"round {number} did not pass the gate; its pseudo-labels are void"
+                break
+            champion = candidate
+            if changed < FEWEST_CHANGES:
+                stopped = f"round {number} changed {changed:.1%} of the gate's labels, under {FEWEST_CHANGES:.0%}"
+                break
+        if self.settings.linear:
+            self._keep(self._round(1, "linear", rows, 0), rows, None, None)
+        return self._close(champion, stopped or f"all {self.settings.rounds} rounds are done")
+
+    def _base(self, rows: Sequence[TrainingRow]) -> Round:
+        base = self._round(0, "base", [], 0)
+        self._keep(base, [], None, None)
+        return base
+
+    def _round(self, number: int, arm: str, rows: Sequence[TrainingRow], steps: int) -> Round:
+        truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)
+        return run_round(
+            self.frozen,
+            self.settings,
+            rows,
+            self.questions,
+            truth,
+            self.folder,
+            number=number,
+            arm=arm,
+            steps=steps,
+            progress=self.progress,
+        )
+
+    def _ids(self, split: str) -> list[str]:
+        return [r.report_id for r in self.frozen.reports[split] if r.text(self.settings.scope)]
+
+    def _steps(self, rows: Sequence[TrainingRow]) -> int:
+        trees = len({(row.label.report_id, row.label.scope) for row in rows if row.selected})
+        return max(1, math.ceil(self.settings.train.epochs * trees / self.settings.train.batch))
+
+    def _pseudo(self, champion: Round) -> tuple[list[TrainingRow], dict[str, Any]]:
+        truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)
+        selection, rows = feed_back(champion, self.frozen, self.settings, truth)
+        known = Bench(self.store.connection, "train", self.settings.corpus, self.frozen.teacher_id).truth
+        pool = champion.scored["pool"]
+        return rows, summarise(selection, pool, align(pool.report_ids, known.report_ids, known.codes))
+
+    def _codes(self, round_: Round) -> Any:
+        scored = round_.scored["gate"]
+        return align(self.gate.truth.report_ids, scored.report_ids, scored.codes)
+
+    def _decide(self, champion: Round, candidate: Round) -> Decision:
+        truth = self.gate.truth
+        return decide(
+            truth.codes,
+            self._codes(champion),
+            self._codes(candidate),
+            truth.clusters,
+            champion.name,
+            seed=self.settings.seed,
+        )
+
+    def _changed(self, champion: Round, candidate: Round) -> float:
+        return float((self._codes(champion) != self._codes(candidate)).mean())
+
+    def _keep(
+        self,
+        round_: Round,
+        rows: Sequence[TrainingRow],
+        decision: Decision | None,
+        pseudo: dict[str, Any] | None,
+    ) -> None:
+        """Write what a round made to the store: its labels, rows, figures and the gate's decision."""
+        gate = self.gate.judge(self._codes(round_))
+        calibration = round_.scored["calibration"]
+        truth = align(calibration.report_ids, self.calibration.truth.report_ids, self.calibration.truth.codes)
+        raw_codes = calibration.raw.argmax(-1).astype(np.int8)
+        record = RoundRecord(
+            round_=round_,
+            rows=rows,
+            decision=decision,
+            pseudo=pseudo,
+            gate=gate,
+            reliability={
+                "before": calibration_error(calibration.raw, raw_codes, truth),
+                "after": calibration_error(calibration.probabilities, calibration.codes, truth),
+            },
+        )
+        self.records.append(record)
+        labels = [
+            label_row(label, self.run_id)
+            for scored in round_.scored.values()
+            for label in student_labels(round_, scored, self.settings)
+        ]
+        self.store.write(
+            {
+                "labelers": [labeler_row(round_.labeler)],
+                "labels": labels if round_.arm != "base" else [],
+                **round_rows(record, self.frozen, self.settings, self.run_id),
+                "evaluations": self._evaluations(round_, gate, "gate"),
+            }
+        )
+        self.store.publish()
+
+    def _evaluations(self, round_: Round, judged: Judged, split: str) -> list[dict[str, Any]]:
+        names = {"split": split, "labeler_id": round_.labeler.labeler_id, "round_id": round_.round_id}
+        rows = evaluation_rows(judged.figures, subject=round_.name, **names)
+        if judged.over_teacher is not None:
+            rows += evaluation_rows(judged.over_teacher, subject=round_.name, note="over the teacher", **names)
+        return rows
+
+    def _close(self, champion: Round, stopped: str) -> dict[str, Any]:
+        """Open `test` for every subject at once, and write the campaign's record."""
+        rows = {record.round_.round_id: record.rows for record in self.records}
+        codes = {}
+        for record in self.records:
+            round_ = record.round_
+            scored = open_test(round_, self.frozen, self.settings, rows[round_.round_id], self.questions, self.progress)
+            codes[round_.name] = align(self.test.truth.report_ids, scored.report_ids, scored.codes)
+            record.test = self.test.judge(codes[round_.name])
+            labels = [label_row(label, self.run_id) for label in student_labels(round_, scored, self.settings)]
+            self.store.write(
+                {
+                    "labels": labels if round_.arm != "base" else [],
+                    "evaluations": self._evaluations(round_, record.test, "test"),
+                }
+            )
+        record_ = {
+            "campaign_id": self.frozen.campaign_id,
+            "settings": self.settings.model_dump(),
+            "environment": environment(),
+            "seconds": time.monotonic() - self.started,
+            "splits": {split: len(reports) for split, reports in self.frozen.reports.items()},
+            "training_labels": len(self.frozen.taught),
+            "cut_reports": self.questions.cut_reports,
+            "teacher": self._teacher(),
+            "rounds": [record.as_dict() for record in self.records],
+            "champion": champion.name,
+            "champion_adapter": str(champion.folder / "adapter") if champion.training["adapter_hash"] else None,
+            "stopped": stopped,
+            "feedback_over_control": self._feedback_over_control(codes),
+            "diseases": disease_figures(
+                champion, self.frozen, self.settings, self.questions, self.store, self.test, self.progress
+            ),
+        }
+        save_json(self.folder / "campaign.json", record_)
+        self.store.write({"run_ends": [{"run_id": self.run_id, "status": "finished"}]})
+        self.store.publish()
+        return record_
+
+    def _teacher(self) -> dict[str, Any]:
+        """Judge the teacher and its labelers on `gate` and `test`, and write their figures."""
+        subjects: dict[str, dict[str, Any]] = {}
+        for bench in (self.gate, self.test):
+            for name, kind, codes in [*bench.members(), ("teacher", "teacher", bench.teacher)]:
+                judged = bench.judge(codes, is_teacher=name == "teacher")
+                subjects.setdefault(name, {"name": name, "kind": kind})[bench.split] = judged.as_dict()
+                self.store.write({"evaluations": evaluation_rows(judged.figures, subject=name, split=bench.split)})
+        return {"teacher_id": self.frozen.teacher_id, "subjects": list(subjects.values())}
+
+    def _feedback_over_control(self, test: dict[str, Any]) -> list[dict[str, Any]]:
+        """Compare each feedback round with its control arm, on `gate` and `test`."""
+        by_name = {record.round_.name: record.round_ for record in self.records}
+        compared = []
+        for name, control in by_name.items():
+            feedback = by_name.get(f"round {control.number} feedback")
+            if control.arm != "control" or feedback is None:
+                continue
+            gate, opened = self.gate.truth, self.test.truth
+            on_gate = paired_difference(gate.codes, self._codes(control), self._codes(feedback), gate.clusters)
+            on_test = paired_difference(opened.codes, test[name], test[feedback.name], opened.clusters)
+            compared.append({"round": control.number, "gate": on_gate.as_dict(), "test": on_test.as_dict()})
+        return compared

@@ -1,0 +1,114 @@
+"""What a campaign is made of: one frozen object that feeds the API, the command line and the preset files."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from teachback.errors import SettingError
+
+__all__ = ["CampaignSettings", "SelectSettings", "TrainSettings", "load_settings", "preset_names"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainSettings(_Frozen):
+    """How one student is trained from the base."""
+
+    quantize: bool = Field(default=True, description="NF4 with double quantisation (QLoRA); false for plain LoRA.")
+    lora_r: int = Field(default=16, ge=1, description="Rank of the adapter.")
+    lora_alpha: int = Field(default=32, ge=1, description="Scale of the adapter; alpha / r multiplies it.")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: str | list[str] = Field(default="all-linear", description="Layers that get an adapter.")
+    learning_rate: float = Field(default=2e-4, gt=0)
+    schedule: str = Field(default="cosine", description="A scheduler's name in transformers.")
+    warmup_steps: int | None = Field(default=None, ge=0, description="Steps of warm-up; 5 % of all steps if not given.")
+    weight_decay: float = Field(default=0.0, ge=0)
+    batch: int = Field(default=16, ge=1, description="Reports an optimizer step.")
+    micro_batch: int = Field(default=16, ge=1, description="Reports a forward pass; batch is a multiple of it.")
+    epochs: float = Field(default=2.0, gt=0, description="Passes over the rows.")
+    max_length: int = Field(
+        default=1024, ge=64, description="Longest row in tokens; longer reports are cut and counted."
+    )
+    gradient_checkpointing: bool = False
+    logging_steps: int = 5
+    save_steps: int = Field(default=100, ge=1, description="A killed training resumes from the last of these.")
+    report_to: str = Field(default="none", description="Any tracker that transformers knows.")
+    seed: int = 0
+
+
+class SelectSettings(_Frozen):
+    """Which of a student's predictions may come back as labels."""
+
+    error: float = Field(default=0.05, gt=0, lt=0.5, description="Certified share of wrong pseudo-labels, per class.")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Probability with which the certificate holds.")
+    weight: float = Field(default=0.4, gt=0, le=1, description="Weight of a pseudo-label, times its probability.")
+    share: float = Field(
+        default=0.3, gt=0, le=1, description="Pseudo-labels a round, as a share of the teacher's labels."
+    )
+
+
+class CampaignSettings(_Frozen):
+    """One distillation campaign: a student, its teacher, its rounds and their gate."""
+
+    student: str = Field(default=..., description="A Hugging Face id or a local folder.")
+    prompt: str = Field(default="default", description="File in prompts/student/.")
+    rounds: int = Field(default=2, ge=1)
+    tasks: list[Literal["findings", "diseases"]] = ["findings", "diseases"]
+    scope: Literal["impression", "full", "mimic"] = Field(
+        default="full", description="What the student reads to predict."
+    )
+    corpus: str | None = Field(default=None, description="Only reports of this corpus.")
+    teacher_weight: float = 1.0
+    curated_weight: float = 2.0
+    disease_weight: float = Field(
+        default=0.2, ge=0, description="Weight of a disease token beside a finding token's 1."
+    )
+    control: bool = Field(
+        default=True, description="Train a no-feedback round of the same budget beside each feedback round."
+    )
+    linear: bool = Field(default=True, description="Train the bag-of-words baseline.")
+    base: bool = Field(default=True, description="Score the untrained base model too.")
+    seed: int = 0
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    select: SelectSettings = Field(default_factory=SelectSettings)
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that ship with the package."""
+    folder = resources.files("teachback.distill") / "presets"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_settings(preset: str, **overrides: Any) -> CampaignSettings:
+    """Read a preset by name, or a YAML file by path, and change what is given.
+
+    Args:
+        preset: A preset's name or a file ending in `.yaml`.
+        overrides: Fields of `CampaignSettings`; None leaves the preset's value. `train` and `select` take mappings.
+
+    Raises:
+        SettingError: No such preset, or a field is unknown or out of range; names the file and the field.
+    """
+    if preset.endswith((".yaml", ".yml")):
+        path: Any = Path(preset)
+    else:
+        path = resources.files("teachback.distill") / "presets" / f"{preset}.yaml"
+    if not path.is_file():
+        raise SettingError(f"there is no preset {preset!r}", f"use one of {', '.join(preset_names())}, or a .yaml file")
+    fields: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for name, value in overrides.items():
+        if isinstance(value, dict):
+            fields[name] = {**fields.get(name, {}), **{k: v for k, v in value.items() if v is not None}}
+        elif value is not None:
+            fields[name] = value
+    try:
+        return CampaignSettings(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingError(f"{preset}: {where}: {first['msg']}", "see distill/config.py for the fields") from error

@@ -1,0 +1,177 @@
+"""Step 1, freeze: what a campaign learns from and is judged by, named by its content.
+
+A label that comes later, a new prompt, another seed or base make another campaign; the same content finds the files of
+the campaign that was killed and goes on there.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from teachback.distill.config import CampaignSettings
+from teachback.errors import StoreError
+from teachback.store.identity import content_id
+from teachback.store.report import Report
+from teachback.store.rows import fetch_reports
+
+__all__ = ["Frozen", "TaughtLabel", "freeze"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtLabel:
+    """A label to train on, as the store gives it.
+
+    Attributes:
+        report_id: The report.
+        task: `findings` or `diseases`.
+        target: A finding or a disease phrase.
+        status: Its status.
+        icd10: A disease's code.
+        scope: The sections that the label was made from.
+        label_id: The label.
+        decided_by: `adjudicated`, `llm`, `rule` or `curated`.
+    """
+
+    report_id: str
+    task: str
+    target: str
+    status: str
+    icd10: str | None
+    scope: str
+    label_id: str
+    decided_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The frozen inputs of a campaign.
+
+    Attributes:
+        campaign_id: Hash of the settings, the base and all labels and splits below.
+        teacher_id: The teacher that is distilled.
+        taught: The teacher's labels on `train` reports.
+        curated: Curated labels on `train` reports.
+        reports: The reports of each split; `pool` holds the `train` reports that the teacher has not labelled.
+        listed: Reports whose diseases the teacher listed, even when it found none.
+    """
+
+    campaign_id: str
+    teacher_id: str
+    taught: tuple[TaughtLabel, ...]
+    curated: tuple[TaughtLabel, ...]
+    reports: dict[str, tuple[Report, ...]]
+    listed: frozenset[str]
+
+
+def freeze(connection: duckdb.DuckDBPyConnection, settings: CampaignSettings, teacher_id: str | None = None) -> Frozen:
+    """Read and name the inputs of a campaign.
+
+    Args:
+        connection: The store or a snapshot of it.
+        settings: The campaign's settings.
+        teacher_id: Which teacher to distil; the one that has labelled most if not given.
+
+    Raises:
+        StoreError: Nothing has been labelled yet, or there are no curated labels to calibrate and judge by.
+    """
+    teacher = teacher_id or _busiest_teacher(connection)
+    corpus = settings.corpus
+    reports = {
+        split: _split(connection, split, corpus, teacher) for split in ("train", "pool", "calibration", "gate", "test")
+    }
+    taught = _taught(connection, teacher, corpus, settings.tasks)
+    if not taught:
+        raise StoreError("the teacher has labelled no training report", "run `teachback label STORE --split train`")
+    for split in ("calibration", "gate", "test"):
+        if not reports[split]:
+            raise StoreError(
+                f"the split {split!r} has no report with curated labels",
+                "import curated labels: a round is judged by them (`teachback import --help`)",
+            )
+    curated = _curated(connection, corpus, settings.tasks)
+    identity = content_id(
+        "cmp",
+        settings.model_dump(),
+        _base_identity(settings.student),
+        teacher,
+        sorted(label.label_id for label in taught),
+        sorted(label.label_id for label in curated),
+        {split: [report.report_id for report in members] for split, members in reports.items()},
+    )
+    return Frozen(identity, teacher, taught, curated, reports, _listed(connection, teacher))
+
+
+def _busiest_teacher(connection: duckdb.DuckDBPyConnection) -> str:
+    row = connection.execute(
+        """SELECT c.teacher_id FROM committed c JOIN teachers t USING (teacher_id)
+        GROUP BY ALL ORDER BY bool_or(t.llm_labeler_id IS NOT NULL) DESC, count(*) DESC, c.teacher_id LIMIT 1"""
+    ).fetchone()
+    if row is None:
+        raise StoreError("nothing has been labelled yet", "run `teachback label STORE --help`")
+    return str(row[0])
+
+
+def _split(connection: duckdb.DuckDBPyConnection, split: str, corpus: str | None, teacher: str) -> tuple[Report, ...]:
+    """Return a split's reports; those outside `train` only if they have curated labels."""
+    taught = "report_id IN (SELECT report_id FROM committed WHERE teacher_id = $teacher)"
+    judged = """report_id IN (SELECT report_id FROM labels JOIN labelers USING (labeler_id)
+        WHERE kind = 'human' AND task = 'findings')"""
+    condition = {"train": taught, "pool": f"NOT ({taught})"}.get(split, judged)
+    where = f"""report_id IN (SELECT report_id FROM splits WHERE split = $split) AND {condition}
+        AND ($corpus IS NULL OR corpus = $corpus)"""
+    parameters = {"split": "train" if split == "pool" else split, "corpus": corpus}
+    if "$teacher" in where:
+        parameters["teacher"] = teacher
+    return tuple(fetch_reports(connection, where, parameters))
+
+
+def _taught(
+    connection: duckdb.DuckDBPyConnection, teacher: str, corpus: str | None, tasks: list[Any]
+) -> tuple[TaughtLabel, ...]:
+    rows = connection.execute(
+        """SELECT l.report_id, l.task, l.target, l.status, l.icd10, l.scope, l.label_id, l.decided_by
+        FROM teacher_labels l JOIN splits s USING (report_id) JOIN reports r USING (report_id)
+        WHERE l.teacher_id = ? AND s.split = 'train' AND (? IS NULL OR r.corpus = ?) AND list_contains(?, l.task)
+        ORDER BY l.report_id, l.task, l.target, l.label_id""",
+        [teacher, corpus, corpus, list(tasks)],
+    ).fetchall()
+    return tuple(TaughtLabel(*row) for row in rows)
+
+
+def _curated(connection: duckdb.DuckDBPyConnection, corpus: str | None, tasks: list[Any]) -> tuple[TaughtLabel, ...]:
+    """Return curated labels on reports of `train` that are meant for training: those that people reviewed here.
+
+    Labels that came with a corpus stay out: a student trained on the very codes that judge it would not be weakly
+    supervised any more.
+    """
+    rows = connection.execute(
+        """SELECT l.report_id, l.task, l.target, l.status, l.icd10, l.scope, l.label_id, 'curated'
+        FROM curated_labels l JOIN splits s USING (report_id) JOIN reports r USING (report_id)
+        JOIN labelers b USING (labeler_id)
+        WHERE s.split = 'train' AND (? IS NULL OR r.corpus = ?) AND list_contains(?, l.task)
+            AND json_extract_string(b.parameters, '$.train') = 'true'
+        ORDER BY l.report_id, l.task, l.target, l.label_id""",
+        [corpus, corpus, list(tasks)],
+    ).fetchall()
+    return tuple(TaughtLabel(*row) for row in rows)
+
+
+def _listed(connection: duckdb.DuckDBPyConnection, teacher: str) -> frozenset[str]:
+    rows = connection.execute(
+        """SELECT report_id FROM committed JOIN teachers USING (teacher_id)
+        WHERE teacher_id = ? AND llm_labeler_id IS NOT NULL""",
+        [teacher],
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
+def _base_identity(student: str) -> str:
+    """Name the base by its weights where they lie here, else by its id."""
+    weights = sorted(Path(student).glob("*.safetensors")) if Path(student).is_dir() else []
+    digest = hashlib.blake2b(digest_size=12)
+    for file in weights:
+        digest.update(file.read_bytes())
+    return digest.hexdigest() if weights else student

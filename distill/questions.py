@@ -1,0 +1,169 @@
+"""What the student is asked, token by token, the same in training and in scoring.
+
+A prompt file gives the conversation; the tokenizer's chat template writes it. The prefix that all questions on a
+report share is found on the token ids themselves, so a branch behind it is exactly the prompt that a server would get.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from teachback.distill.tree import Branch, TreeRow, plant
+from teachback.errors import SettingError
+from teachback.store.label import FINDINGS, STATUSES
+
+__all__ = ["Questions", "Target", "format_diseases", "parse_diseases"]
+
+NO_DISEASES = "none"
+_MARK = "\u241e"  # a sign that no report and no template holds
+_ICD10 = re.compile(r"(.+?)\s+([A-Z]\d[0-9A-Z](?:\s?\.\s?[0-9A-Z]{1,4})?)", flags=re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a branch should answer, and how much it counts."""
+
+    answer: str
+    weight: float
+
+
+class Questions:
+    """Turns a report's text into the tree of questions that the student answers.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer with a chat template.
+        system: The system message; empty for none.
+        user: The user message up to the question, with `{report}` in it.
+        finding: The question on one finding, with `{finding}` in it.
+        diseases: The question on the diseases.
+        max_length: The longest row in tokens; a longer report loses words from its middle, never its answer.
+
+    Raises:
+        SettingError: The statuses do not start with distinct tokens in this tokenizer.
+    """
+
+    def __init__(
+        self, tokenizer: Any, *, system: str, user: str, finding: str, diseases: str, max_length: int = 1024
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.system, self.user, self.finding, self.diseases = system, user, finding, diseases
+        self.max_length = max_length
+        self.cut_reports = 0
+        self.end = _end_of_turn(self)
+        self._before, self._between, self._tails = self._split_template()
+        self.status_tokens = tuple(self.encode_answer(status)[0] for status in STATUSES)
+        if len(set(self.status_tokens)) != len(STATUSES):
+            raise SettingError(
+                f"the statuses {STATUSES} do not start with distinct tokens in this tokenizer",
+                "use a tokenizer of the Llama 3 family, or one that `teachback init-student` made",
+            )
+
+    def row(self, text: str, targets: Mapping[str, Target] | None = None) -> TreeRow:
+        """Build the row of one report.
+
+        Args:
+            text: The report's text in the scope that its labels were made from.
+            targets: Question (a finding, or `diseases`) to what it should answer; questions without one are left
+                out. None asks all 13 findings without answers, for scoring.
+        """
+        asked = list(FINDINGS) if targets is None else list(targets)
+        branches = []
+        for question in asked:
+            target = None if targets is None else targets[question]
+            answer = () if target is None else self.encode_answer(target.answer)
+            branches.append(Branch(self._tails[question], answer, 1.0 if target is None else target.weight))
+        room = self.max_length - sum(len(b.question) + len(b.answer) for b in branches)
+        return plant(self.prefix(text, room), branches)
+
+    def prefix(self, text: str, room: int | None = None) -> list[int]:
+        """Return the token ids that all questions on a report share, cut to `room` tokens."""
+        text = text.replace("<|", "< |")  # a report cannot write the template's marks
+        ids = self._encode(self._before + text + self._between)
+        excess = len(ids) - (self.max_length if room is None else room)
+        if excess > 0:
+            self.cut_reports += 1
+            ids = self._encode(self._before + self._cut(text, excess) + self._between)
+        return ids
+
+    def tail(self, question: str) -> tuple[int, ...]:
+        """Return the question's token ids, from behind the shared prefix to where the answer starts."""
+        return self._tails[question]
+
+    def ask(self, phrase: str) -> tuple[int, ...]:
+        """Return the token ids of the question on any phrase, as a finding's question would be put."""
+        rendered = self.render(_MARK, phrase).split(_MARK)[1]
+        return tuple(self._encode(rendered[len(self._between) :]))
+
+    def encode_answer(self, answer: str) -> tuple[int, ...]:
+        """Return an answer's token ids with the end of the turn."""
+        return (*self._encode(answer), self.end)
+
+    def messages(self, report: str, question: str) -> list[dict[str, str]]:
+        """Return the conversation as chat messages, for a server or a plain prompt."""
+        asked = self.diseases if question == "diseases" else self.finding.format(finding=question)
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, {"role": "user", "content": self.user.format(report=report) + asked}]
+
+    def render(self, report: str, question: str) -> str:
+        """Return the prompt as text, up to where the answer starts."""
+        kwargs = {"tokenize": False, "add_generation_prompt": True}
+        # Llama 3.1's template writes today's date unless told: training and inference must not differ by the day.
+        text = self.tokenizer.apply_chat_template(self.messages(report, question), date_string="26 Jul 2024", **kwargs)
+        return str(text)
+
+    def _split_template(self) -> tuple[str, str, dict[str, tuple[int, ...]]]:
+        """Split the template's text into what stands before the report, what all questions share, and the questions.
+
+        The shared part ends before white space: there every BPE of the Llama family starts a new token, so encoding
+        the parts one by one gives the ids of the whole.
+        """
+        rendered = {question: self.render(_MARK, question).split(_MARK) for question in ("diseases", *FINDINGS)}
+        before = rendered["diseases"][0]
+        after = [parts[1] for parts in rendered.values()]
+        length = 0
+        while len({text[: length + 1] for text in after}) == 1:
+            length += 1
+        while length and not after[0][length].isspace():
+            length -= 1
+        shared = after[0][:length]
+        tails = {question: tuple(self._encode(parts[1][len(shared) :])) for question, parts in rendered.items()}
+        return before, shared, tails
+
+    def _cut(self, text: str, excess: int) -> str:
+        """Take about `excess` tokens of words out of a text's middle: findings stand first, impressions last."""
+        words = text.split(" ")
+        while excess > 0 and len(words) > 1:
+            middle = len(words) // 2
+            excess -= len(self._encode(" " + words.pop(middle)))
+        return " ".join(words)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def format_diseases(diseases: Sequence[tuple[str, str | None]]) -> str:
+    """Write a disease list as the student should answer it: `pleural effusion J90; rib fracture S22.39XA`."""
+    unique = sorted({(name, code or "") for name, code in diseases})
+    return "; ".join(f"{name} {code}".strip() for name, code in unique) or NO_DISEASES
+
+
+def parse_diseases(answer: str) -> list[tuple[str, str | None]]:
+    """Read a disease list back; what is no ICD-10-CM code at an item's end belongs to its name."""
+    parsed: list[tuple[str, str | None]] = []
+    for item in answer.split(";"):
+        words = item.strip()
+        if not words or words.lower() == NO_DISEASES:
+            continue
+        match = _ICD10.fullmatch(words)
+        parsed.append((match[1].strip(), match[2].replace(" ", "").upper()) if match else (words, None))
+    return parsed
+
+
+def _end_of_turn(questions: Questions) -> int:
+    """Return the token with which the chat template ends an assistant's turn."""
+    tokenizer = questions.tokenizer
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
+    closing = tokenizer.apply_chat_template(turns, tokenize=False, date_string="26 Jul 2024").split(_MARK)[-1]
+    ids = tokenizer.encode(closing.strip(), add_special_tokens=False)
+    return int(ids[0]) if ids else int(tokenizer.eos_token_id)

@@ -1,0 +1,185 @@
+"""What a campaign writes down: rows for the store, and the record that its report is made from."""
+
+import json
+import os
+import platform
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from teachback import __version__
+from teachback.distill.assemble import TrainingRow
+from teachback.distill.config import CampaignSettings
+from teachback.distill.freeze import Frozen
+from teachback.distill.gate import Decision
+from teachback.distill.judge import Bench, Judged
+from teachback.distill.questions import Questions
+from teachback.distill.round import Progress, Round, list_diseases
+from teachback.store.database import Store
+from teachback.store.quality.diseases import evaluate_diseases, fetch_diseases
+from teachback.store.quality.statuses import cluster_codes
+
+__all__ = ["RoundRecord", "disease_figures", "environment", "round_rows", "run_row"]
+
+
+@dataclass(slots=True)
+class RoundRecord:
+    """One round with everything that was found out about it.
+
+    Attributes:
+        round_: The round.
+        rows: What it trained on, and the pseudo-labels that it refused.
+        decision: The gate's verdict; None for arms that do not stand for promotion.
+        pseudo: What was fed back into it; None where nothing was.
+        gate: Its figures on `gate`.
+        reliability: Calibration error on `calibration`, before and after.
+        test: Its figures on `test`, once that is open.
+    """
+
+    round_: Round
+    rows: Sequence[TrainingRow]
+    decision: Decision | None
+    pseudo: dict[str, Any] | None
+    gate: Judged
+    reliability: dict[str, Any]
+    test: Judged | None = field(default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        sources = Counter(row.source for row in self.rows if row.selected)
+        return {
+            "round_id": self.round_.round_id,
+            "round": self.round_.number,
+            "arm": self.round_.arm,
+            "name": self.round_.name,
+            "labeler_id": self.round_.labeler.labeler_id,
+            "folder": str(self.round_.folder),
+            "threshold": self.round_.calibration.threshold,
+            "training": self.round_.training,
+            "labels_by_source": dict(sources),
+            "decision": None if self.decision is None else self.decision.as_dict(),
+            "pseudo": self.pseudo,
+            "gate": self.gate.as_dict(),
+            "test": None if self.test is None else self.test.as_dict(),
+            "reliability": self.reliability,
+        }
+
+
+def run_row(run_id: str, command: str, settings: CampaignSettings) -> dict[str, Any]:
+    """Return the `runs` row of a campaign."""
+    return {
+        "run_id": run_id,
+        "command": command,
+        "config": settings.model_dump_json(),
+        "version": __version__,
+        "git_revision": _git_revision(),
+        "seed": settings.seed,
+    }
+
+
+def round_rows(
+    record: RoundRecord, frozen: Frozen, settings: CampaignSettings, run_id: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Return a round's rows of `rounds`, `training_rows` and `round_decisions`; the base model has none."""
+    round_ = record.round_
+    if round_.arm == "base":
+        return {}
+    rounds = {
+        "round_id": round_.round_id,
+        "campaign_id": frozen.campaign_id,
+        "round": round_.number,
+        "arm": round_.arm,
+        "labeler_id": round_.labeler.labeler_id,
+        "adapter_hash": round_.training["adapter_hash"],
+        "adapter_path": str(round_.folder / "adapter") if round_.training["adapter_hash"] else None,
+        "base": settings.student,
+        "teacher_id": frozen.teacher_id,
+        "config": json.dumps(settings.model_dump()),
+        "seed": settings.seed,
+        "run_id": run_id,
+    }
+    trained = [
+        {
+            "round_id": round_.round_id,
+            "report_id": row.label.report_id,
+            "task": row.label.task,
+            "target": row.label.target,
+            "label_id": row.label.label_id,
+            "scope": row.label.scope,
+            "status": row.label.status,
+            "source": row.source,
+            "weight": row.weight,
+            "selected": row.selected,
+            "reason": row.reason,
+        }
+        for row in record.rows
+    ]
+    decisions = [] if record.decision is None else [_decision_row(round_, record.decision)]
+    return {"rounds": [rounds], "training_rows": trained, "round_decisions": decisions}
+
+
+def disease_figures(
+    champion: Round,
+    frozen: Frozen,
+    settings: CampaignSettings,
+    questions: Questions,
+    store: Store,
+    test: Bench,
+    progress: Progress,
+) -> dict[str, Any] | None:
+    """Compare the champion's and the teacher's disease lists with the curated ones on `test`.
+
+    Returns:
+        Figures by matching rule; None where the champion is no student, diseases are no task, or none are curated.
+    """
+    ids = list(test.truth.report_ids)
+    curated = fetch_diseases(store.connection, ids)
+    if "diseases" not in settings.tasks or not champion.training["adapter_hash"] or not any(curated):
+        return None
+    listed = list_diseases(champion, frozen, settings, questions, "test", progress)
+    clusters = cluster_codes([str(cluster) for cluster in test.truth.clusters])
+    llm = store.connection.execute(
+        "SELECT llm_labeler_id FROM teachers WHERE teacher_id = ?", [frozen.teacher_id]
+    ).fetchone()
+    figures = {"n": len(ids), champion.name: evaluate_diseases(curated, [listed.get(i, []) for i in ids], clusters)}
+    if llm and llm[0]:
+        figures["teacher"] = evaluate_diseases(curated, fetch_diseases(store.connection, ids, llm[0]), clusters)
+    return {
+        name: value if isinstance(value, int) else {rule: getattr(value, rule).as_dict() for rule in ("exact", "icd3")}
+        for name, value in figures.items()
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Return the machine and the versions that a figure depends on."""
+    import torch
+
+    packages = ("torch", "transformers", "trl", "peft", "bitsandbytes", "duckdb")
+    return {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU",
+        "teachback": __version__,
+        **{package: version(package) for package in packages},
+    }
+
+
+def _decision_row(round_: Round, decision: Decision) -> dict[str, Any]:
+    return {
+        "round_id": round_.round_id,
+        "promoted": decision.promoted,
+        "champion_round_id": round_.round_id if decision.promoted else None,
+        "reason": decision.reason,
+        "figures": json.dumps(decision.change.as_dict()),
+    }
+
+
+def _git_revision() -> str | None:
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,78 @@
+"""Step 3, train: an adapter from the base, from scratch each round, resumable from its last checkpoint."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from teachback.distill.artefacts import load_json, save_json
+from teachback.distill.base import load_base
+from teachback.distill.config import TrainSettings
+from teachback.distill.trainer import build_trainer
+from teachback.distill.tree import TreeRow
+
+__all__ = ["train_adapter"]
+
+
+def train_adapter(
+    student: str,
+    tokenizer: Any,
+    rows: Sequence[TreeRow],
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    steps: int,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+) -> dict[str, Any]:
+    """Train an adapter, unless the folder holds a finished one.
+
+    Args:
+        student: The base.
+        tokenizer: Its tokenizer.
+        rows: Training rows.
+        settings: How to train.
+        folder: Receives `adapter/` and, last, `train.json`.
+        steps: Optimizer steps.
+        progress: Called with the step and its loss.
+
+    Returns:
+        What `train.json` holds: adapter hash, steps, rows, tokens, seconds, the losses, whether NF4 was used.
+    """
+    finished = load_json(folder / "train.json")
+    if finished is not None:
+        return finished
+    checkpoints, started = folder / "checkpoints", time.monotonic()
+    losses: list[tuple[int, float]] = []
+
+    def note(step: int, logs: Any) -> None:
+        losses.append((step, logs["loss"]))
+        progress(step, logs["loss"])
+
+    model = load_base(student, quantize=settings.quantize)
+    trainer = build_trainer(model, tokenizer, rows, settings, checkpoints, steps=steps, progress=note)
+    resumable = any(checkpoints.glob("checkpoint-*/trainer_state.json"))
+    trainer.train(resume_from_checkpoint=resumable)
+    unfinished = folder / f".adapter.{os.getpid()}"
+    trainer.model.save_pretrained(unfinished)
+    shutil.rmtree(folder / "adapter", ignore_errors=True)
+    os.replace(unfinished, folder / "adapter")
+    seconds, tokens = time.monotonic() - started, sum(len(row) for row in rows)
+    record = {
+        "adapter_hash": hashlib.blake2b(
+            (folder / "adapter" / "adapter_model.safetensors").read_bytes(), digest_size=12
+        ).hexdigest(),
+        "steps": steps,
+        "rows": len(rows),
+        "tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": tokens / len(rows) * settings.batch * steps / seconds,
+        "resumed": resumable,
+        "quantized": settings.quantize,
+        "losses": losses,
+    }
+    save_json(folder / "train.json", record)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return record
