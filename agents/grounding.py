@@ -22,26 +22,28 @@ def ground(quote: str, sections: Sequence[tuple[str, str]]) -> tuple[Evidence, .
     """
     if not quote.strip():
         return ()
-    for wanted in (quote, quote.strip(TRIMMED)):
-        for section, text in sections:
-            span = _find(wanted, text)
-            if span is not None:
-                return (Evidence(section, *span, quote),)
+    candidates = (quote, quote.strip(), quote.strip(TRIMMED))
+    for find in (_find_exact, _find_tolerant):
+        for wanted in candidates:
+            for section, text in sections:
+                span = find(wanted, text)
+                if span is not None:
+                    return (Evidence(section, *span, quote),)
     return (Evidence("", -1, -1, quote),)
 
 
-def _find(quote: str, text: str) -> tuple[int, int] | None:
+def _find_exact(quote: str, text: str) -> tuple[int, int] | None:
     start = text.find(quote) if quote else -1
-    if start >= 0:
-        return start, start + len(quote)
+    return (start, start + len(quote)) if start >= 0 else None
+
+
+def _find_tolerant(quote: str, text: str) -> tuple[int, int] | None:
     wanted = _folded(quote)[0].strip()
     if not wanted:
         return None
     folded, origins = _folded(text)
     start = folded.find(wanted)
-    if start < 0:
-        return None
-    return origins[start], origins[start + len(wanted) - 1] + 1
+    return (origins[start], origins[start + len(wanted) - 1] + 1) if start >= 0 else None
 
 
 @lru_cache(maxsize=1024)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from teachback.errors import InputError, SettingError
@@ -68,14 +68,14 @@ class Prompt:
             Messages as `{"role": ..., "content": ...}`, in the body's order.
 
         Raises:
-            SettingError: The body names a variable that was not given.
+            SettingError: The body names a variable that was not given, or does what a prompt may not do.
         """
         try:
             return [{"role": part, "content": template.render(fields).strip()} for part, template in self._templates]
-        except UndefinedError as error:
+        except TemplateError as error:
             raise SettingError(
-                f"prompt {self.role}/{self.name}: {error.message}",
-                f"use only these variables in its body: {', '.join(sorted(fields))}",
+                f"prompt {self.role}/{self.name} cannot be filled in: {error.message}",
+                f"use only these variables in its body, as text: {', '.join(sorted(fields))}",
             ) from None
 
     @cached_property

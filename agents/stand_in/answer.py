@@ -61,7 +61,7 @@ class StandInMind:
         """
         said = "\n".join(str(message.get("content", "")) for message in messages if message.get("role") == "user")
         reports = _REPORT.findall(said)
-        task = _Task(reports[-1].strip() if reports else said, _parse_votes(said))
+        task = _Task(reports[-1].strip() if reports else said, _parse_votes(_REPORT.sub("", said)))
         segments: list[str | Choice] = []
         self._fill(schema, "", task, segments)
         return _joined(segments)

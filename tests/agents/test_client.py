@@ -1,0 +1,340 @@
+"""The client against real servers on loopback that fail in each of the ways that endpoints fail."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from aiohttp import web
+
+from teachback.agents.calls import JsonForm
+from teachback.agents.client import ChatRequest, LLMClient, LLMSettings
+from teachback.errors import EgressError, TeacherError, TeacherReplyError
+
+FORM = JsonForm("form", {"type": "object", "properties": {}, "required": [], "additionalProperties": False})
+FAST = {"backoff_s": 0.01, "max_backoff_s": 0.02, "timeout_s": 5.0, "model": "test-model"}
+
+
+def request_of(text: str = "hello", report_id: str = "r1") -> ChatRequest:
+    return ChatRequest(({"role": "user", "content": text},), FORM, "llm_labeler", report_id)
+
+
+def error_response(status: int, message: str = "no", headers: dict[str, str] | None = None, **error: object):
+    body = {"error": {"message": message, "type": "t", "param": None, "code": None} | error}
+    return web.Response(status=status, text=json.dumps(body), content_type="application/json", headers=headers)
+
+
+def test_an_answer_is_recorded_with_its_tokens_and_served_from_the_cache_without_a_call(memory_cache, serve_chat, say):
+    seen = []
+
+    async def handler(request):
+        seen.append(await request.json())
+        return say("{}")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            first = await client.complete(request_of(), egress="local-only")
+            again = await client.complete(request_of(), egress="local-only")
+            return client, first, again
+
+    client, first, again = asyncio.run(scenario())
+    assert first == again
+    assert (client.sent, client.served, len(seen)) == (1, 1, 1)
+    assert (first.prompt_tokens, first.cached_tokens, first.completion_tokens) == (100, 40, 10)
+    assert (first.model, first.attempts, first.error, first.cost_usd) == ("test-model", 1, None, 0.0)
+    assert first.created_at.utcoffset().total_seconds() == 0
+    assert seen[0]["response_format"]["json_schema"] == {"name": "form", "strict": True, "schema": FORM.schema}
+    assert (seen[0]["temperature"], seen[0]["top_logprobs"], seen[0]["max_tokens"]) == (0.0, 8, 2000)
+
+
+def test_an_answer_is_durable_before_anybody_may_use_it(memory_cache, serve_chat, say):
+    async def handler(request):
+        return say("{}")
+
+    async def scenario():
+        memory_cache.gate = asyncio.Event()
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            asking = asyncio.create_task(client.complete(request_of(), egress="any"))
+            await asyncio.sleep(0.2)
+            before = (client.sent, asking.done(), dict(memory_cache.answered))
+            memory_cache.gate.set()
+            await asking
+            return before
+
+    assert asyncio.run(scenario()) == (1, False, {})
+    assert len(memory_cache.answered) == 1
+
+
+def test_requests_of_the_same_content_at_the_same_time_are_sent_once(memory_cache, serve_chat, say):
+    async def handler(request):
+        await asyncio.sleep(0.05)
+        return say("{}")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            calls = await asyncio.gather(
+                *(client.complete(request_of(report_id=f"r{i}"), egress="any") for i in range(5))
+            )
+            return client.sent, {call.llm_call_id for call in calls}
+
+    sent, ids = asyncio.run(scenario())
+    assert sent == 1
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
+def test_passing_failures_are_retried(memory_cache, serve_chat, say, status):
+    answers = [error_response(status), error_response(status)]
+
+    async def handler(request):
+        return answers.pop() if answers else say("{}")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            return await client.complete(request_of(), egress="any")
+
+    assert asyncio.run(scenario()).attempts == 3
+
+
+def test_retry_after_holds_back_every_request(memory_cache, serve_chat, say):
+    arrivals = []
+
+    async def handler(request):
+        arrivals.append(time.monotonic())
+        if len(arrivals) == 1:
+            return error_response(429, headers={"Retry-After": "0.4"})
+        return say("{}")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            first = asyncio.create_task(client.complete(request_of("a"), egress="any"))
+            await asyncio.sleep(0.15)
+            await asyncio.gather(first, client.complete(request_of("b"), egress="any"))
+
+    asyncio.run(scenario())
+    assert len(arrivals) == 3
+    assert min(arrivals[1:]) - arrivals[0] >= 0.39
+
+
+def test_a_failure_that_lasts_becomes_this_reports_error_and_is_stored_but_never_served(memory_cache, serve_chat, say):
+    async def handler(request):
+        asked = await request.json()
+        return error_response(500, "boom") if asked["messages"][0]["content"] == "bad" else say("{}")
+
+    async def scenario():
+        async with serve_chat(handler) as url:
+            settings = LLMSettings(base_url=url, max_attempts=2, **FAST)
+            async with LLMClient(settings, memory_cache) as client:
+                with pytest.raises(TeacherReplyError, match=r"r7: HTTP 500 .*boom \(2 attempts\)"):
+                    await client.complete(request_of("bad", "r7"), egress="any")
+                await client.complete(request_of("good"), egress="any")  # others go on
+                return client.request_hash(request_of("bad", "r7"))
+
+    request_hash = asyncio.run(scenario())
+    (failed,) = memory_cache.failed
+    assert (failed.llm_call_id, failed.report_id, failed.attempts) == (request_hash, "r7", 2)
+    assert failed.response is None
+    assert "boom" in failed.error
+    assert memory_cache.get(request_hash) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "remedy"),
+    [
+        (401, {}, "OPENAI_API_KEY"),
+        (403, {}, "OPENAI_API_KEY"),
+        (404, {"code": "model_not_found"}, "model's name"),
+        (429, {"code": "insufficient_quota"}, "credit"),
+        (400, {"param": "logprobs"}, "does not take logprobs"),
+        (307, {}, "redirects"),
+    ],
+)
+def test_what_no_request_can_survive_stops_the_run_at_once_with_the_remedy(
+    memory_cache, serve_chat, status, fields, remedy
+):
+    hits = []
+
+    async def handler(request):
+        hits.append(1)
+        return error_response(status, headers={"Location": "http://example.org/"} if status == 307 else None, **fields)
+
+    async def scenario():
+        async with serve_chat(handler) as url:
+            settings = LLMSettings(base_url=url, api_key="sk-secret", **FAST)
+            async with LLMClient(settings, memory_cache) as client:
+                with pytest.raises(TeacherError, match=str(status)) as caught:
+                    await client.complete(request_of("a"), egress="any")
+                with pytest.raises(TeacherError):
+                    await client.complete(request_of("b"), egress="any")
+                return caught.value
+
+    error = asyncio.run(scenario())
+    assert not isinstance(error, TeacherReplyError)
+    assert remedy in error.remedy
+    assert len(hits) == 1  # neither retried nor asked for the next report
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_request_that_is_refused_for_itself_is_not_retried(memory_cache, serve_chat, status):
+    hits = []
+
+    async def handler(request):
+        hits.append(1)
+        return error_response(status, "context too long", param="messages")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            with pytest.raises(TeacherReplyError, match="context too long"):
+                await client.complete(request_of(), egress="any")
+
+    asyncio.run(scenario())
+    assert len(hits) == 1
+
+
+def test_an_endpoint_that_hangs_times_out_and_is_tried_again(memory_cache, serve_chat, say):
+    hits = []
+
+    async def handler(request):
+        hits.append(1)
+        if len(hits) == 1:
+            await asyncio.sleep(3)
+        return say("{}")
+
+    async def scenario():
+        hasty = FAST | {"timeout_s": 0.2}
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **hasty), memory_cache) as client:
+            return await client.complete(request_of(), egress="any")
+
+    assert asyncio.run(scenario()).attempts == 2
+
+
+def test_an_endpoint_that_is_not_there_stops_the_run_at_the_first_contact(memory_cache, unused_tcp_port_url):
+    async def scenario():
+        settings = LLMSettings(base_url=unused_tcp_port_url, max_attempts=2, **FAST)
+        async with LLMClient(settings, memory_cache) as client:
+            await client.complete(request_of(), egress="any")
+
+    with pytest.raises(TeacherError, match="cannot be reached") as caught:
+        asyncio.run(scenario())
+    assert not isinstance(caught.value, TeacherReplyError)
+    assert "start the server" in caught.value.remedy
+
+
+@pytest.fixture
+def unused_tcp_port_url():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    return f"http://127.0.0.1:{port}/v1"
+
+
+def test_a_restricted_corpus_is_refused_before_anything_is_sent(memory_cache):
+    async def scenario(policy, allow=frozenset()):
+        settings = LLMSettings(
+            base_url="https://llm.invalid/v1", max_attempts=1, allow_egress_to=allow, **FAST | {"timeout_s": 2.0}
+        )
+        async with LLMClient(settings, memory_cache) as client:
+            try:
+                await client.complete(request_of(), egress=policy)
+            finally:
+                sent.append(client.sent)
+
+    sent = []
+    for policy in ("local-only", "zero-retention"):
+        with pytest.raises(EgressError, match=r"llm\.invalid"):
+            asyncio.run(scenario(policy))
+    assert sent == [0, 0]
+    with pytest.raises(TeacherError):  # allowed by name: tried, and not there
+        asyncio.run(scenario("local-only", frozenset({"LLM.invalid"})))
+    assert sent[-1] == 1
+
+
+def test_an_answer_that_cannot_be_read_is_paid_for_but_asked_again(memory_cache, serve_chat, say):
+    async def handler(request):
+        return say("not what was asked")
+
+    def refuse(answer):
+        raise TeacherReplyError(answer.report_id, "bad form")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            for _ in range(2):
+                with pytest.raises(TeacherReplyError, match="bad form"):
+                    await client.ask(request_of(), refuse, egress="any")
+            return client.sent
+
+    assert asyncio.run(scenario()) == 2
+    assert [(call.response, call.error, call.prompt_tokens) for call in memory_cache.failed] == [
+        (None, "bad form", 100)
+    ] * 2
+
+
+def test_in_flight_requests_never_exceed_the_limit_and_a_storm_loses_nothing(memory_cache, serve_chat, say):
+    now = most = hits = 0
+
+    async def handler(request):
+        nonlocal now, most, hits
+        now, hits = now + 1, hits + 1
+        most = max(most, now)
+        storm = hits <= 4
+        await asyncio.sleep(0.01)
+        now -= 1
+        return error_response(503) if storm else say("{}")
+
+    async def scenario():
+        settings = FAST | {"concurrency": 4}
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **settings), memory_cache) as client:
+            await asyncio.gather(*(client.complete(request_of(str(i)), egress="any") for i in range(30)))
+
+    asyncio.run(scenario())
+    assert most == 4
+    assert hits == 34
+    assert len(memory_cache.answered) == 30
+
+
+def test_the_key_appears_in_no_repr_message_or_record(memory_cache, serve_chat):
+    async def handler(request):
+        return error_response(401, f"Incorrect API key provided: {request.headers['Authorization']}")
+
+    async def scenario():
+        async with serve_chat(handler) as url:
+            settings = LLMSettings(base_url=url, api_key="sk-verysecret", **FAST)
+            assert "verysecret" not in repr(settings)
+            async with LLMClient(settings, memory_cache) as client:
+                with pytest.raises(TeacherError) as caught:
+                    await client.complete(request_of(), egress="any")
+                return str(caught.value)
+
+    assert "verysecret" not in asyncio.run(scenario())
+    assert "verysecret" not in repr(memory_cache.failed)
+
+
+def test_no_key_for_openai_is_said_before_anything_is_sent(memory_cache):
+    async def scenario():
+        async with LLMClient(LLMSettings(), memory_cache) as client:
+            await client.complete(request_of(), egress="any")
+
+    with pytest.raises(TeacherError, match="no key") as caught:
+        asyncio.run(scenario())
+    assert "OPENAI_API_KEY" in caught.value.remedy
+
+
+def test_the_request_hash_tells_what_changes_the_answer_from_what_does_not(memory_cache):
+    def hash_with(settings, request):
+        return LLMClient(settings, memory_cache).request_hash(request)
+
+    local = LLMSettings(base_url="http://127.0.0.1:8000/v1", model="m")
+    base = hash_with(local, request_of())
+    same = [
+        (LLMSettings(base_url="http://localhost:9000/v1", model="m", api_key="k", concurrency=3), request_of()),
+        (local, request_of(report_id="r2")),
+    ]
+    different = [
+        (LLMSettings(base_url="http://127.0.0.1:8000/v1", model="n"), request_of()),
+        (LLMSettings(base_url="http://10.0.0.7:8000/v1", model="m"), request_of()),
+        (local, request_of("hello.")),
+    ]
+    assert all(hash_with(*pair) == base for pair in same)
+    assert all(hash_with(*pair) != base for pair in different)
