@@ -1,15 +1,15 @@
 """From settings to a working teacher, and from a store to its labels: whoever needs a teacher starts here."""
 
 import asyncio
+import gc
 import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import duckdb
-from teachback.agents.rule_labeler import RuleLabeler
 
 from teachback.agents.adjudicator import Adjudicator
 from teachback.agents.call_cache import StoreCallCache
@@ -17,6 +17,7 @@ from teachback.agents.calls import CallCache
 from teachback.agents.client import LLMClient
 from teachback.agents.labeler import Teachers
 from teachback.agents.llm_labeler import LLMLabeler
+from teachback.agents.rule_labeler import RuleLabeler
 from teachback.agents.settings import LLMSettings
 from teachback.agents.stand_in import stand_in_endpoint, stand_in_settings
 from teachback.agents.tally import Tally, tally
@@ -30,6 +31,7 @@ __all__ = ["LLM_CHOICES", "Assembled", "LLMChoice", "TeacherSettings", "assemble
 
 LLMChoice = Literal["none", "openai", "stand-in"]
 LLM_CHOICES: tuple[LLMChoice, ...] = get_args(LLMChoice)
+COLLECT_AFTER = 100_000  # allocations between two passes of the cycle collector
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def teach_store(
     if not store.exists():
         raise StoreError(f"there is no store at {store}", "import reports first: `teachback import --help`")
     with ExitStack() as stack:
+        stack.enter_context(_rare_collections())
         writer = stack.enter_context(Writer(store))
         connection = stack.enter_context(duckdb.connect(str(store)))
         if settings.llm == "stand-in":
@@ -133,6 +136,22 @@ def teach_store(
             settings = replace(settings, endpoint=stand_in_settings(settings.endpoint, base_url))
         summary = asyncio.run(_teach(writer, connection, settings, config, on_progress))
         return summary, tally(connection, summary.teacher_id)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Keep the cycle collector from walking the imported modules and the chunk at hand over and over.
+
+    A chunk is a hundred thousand small objects without cycles; by default they cost as much to walk as to make.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 async def _teach(

@@ -10,9 +10,7 @@ __all__ = ["graph"]
 
 def graph(
     llm: Annotated[str, typer.Option(help="none, openai or stand-in: the members to draw.")] = "openai",
-    as_mermaid: Annotated[
-        bool, typer.Option("--mermaid", help="Print it as Mermaid, for a Markdown page.")
-    ] = False,
+    as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print it as Mermaid, for a Markdown page.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print nodes, edges and members as JSON.")] = False,
 ) -> None:
     """Draw the teacher graph as it is wired. `langgraph dev` opens the same graph in LangGraph Studio.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["label"]
 
+SOME_FAILED = 1
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 
 
@@ -40,7 +41,7 @@ def label(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Have the teacher graph label a store's reports; run it again to resume or to retry what failed.
+    """Have the teacher graph label a store's reports; run it again to resume, or to retry what failed (exit code 1).
 
     Example: teachback label labels.duckdb --llm stand-in --limit 500
     """
@@ -77,6 +78,8 @@ def label(
         print(json.dumps(outcome_json(summary, tally), indent=2))
     else:
         print_outcome(console, store, summary, tally)
+    if summary.failures:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _recorded(settings: "TeacherSettings") -> dict[str, Any]:

@@ -15,9 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from teachback.agents.call_cache import Bill
-from teachback.agents.stand_in import MODEL as STAND_IN
-from teachback.agents.tally import ModelBill, Tally
+from teachback.agents.tally import Tally
 from teachback.agents.teach import Progress as Standing
 from teachback.agents.teach import TeachSummary
 from teachback.store.label import STATUSES, Failure
@@ -75,6 +73,8 @@ def print_outcome(console: Console, store: Path, summary: TeachSummary, tally: T
         console.print(_agreement_table(tally))
     if tally.bill or summary.progress.bill.failed:
         console.print(_bill_table(summary, tally))
+        if tally.stood_in:
+            console.print(NO_MONEY)
     if summary.failures:
         _print_failures(console, summary.failures)
     _print_next(console, store)
@@ -92,12 +92,17 @@ def outcome_json(summary: TeachSummary, tally: Tally) -> dict[str, Any]:
     }
 
 
+def _table(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, collapse_padding=True)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
 def _votes_table(tally: Tally) -> Table:
-    table = Table(title=f"Labels on {tally.reports:,} reports", box=box.SIMPLE_HEAD, title_justify="left")
-    for name in ("labeler", "task"):
-        table.add_column(name)
-    for name in ("reports", *STATUSES):
-        table.add_column(name, justify="right")
+    table = _table(f"Labels on {tally.reports:,} reports", ("labeler", "task"), ("reports", *STATUSES))
     for votes in tally.votes:
         counts = [f"{votes.statuses.get(status, 0):,}" for status in STATUSES]
         table.add_row(votes.name, votes.task, f"{votes.reports:,}", *counts)
@@ -105,9 +110,7 @@ def _votes_table(tally: Tally) -> Table:
 
 
 def _agreement_table(tally: Tally) -> Table:
-    table = Table(title="Rules and model, target by target", box=box.SIMPLE_HEAD, title_justify="left")
-    for name in ("", "targets", "share"):
-        table.add_column(name, justify="left" if not name else "right")
+    table = _table("Rules and model, target by target", ("",), ("targets", "share"))
     compared = tally.agreed + tally.disagreed
     rows = [
         ("agree", tally.agreed),
@@ -124,38 +127,21 @@ def _agreement_table(tally: Tally) -> Table:
 
 
 def _bill_table(summary: TeachSummary, tally: Tally) -> Table:
-    table = Table(title="Calls", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("")
-    for name in ("calls", "failed", "reused", "tokens in", "tokens out", "cost"):
-        table.add_column(name, justify="right")
+    table = _table("Calls", ("",), ("calls", "failed", "reused", "tokens in", "tokens out", "cost"))
     bill = summary.progress.bill
-    tokens = (f"{bill.prompt_tokens:,}", f"{bill.completion_tokens:,}")
-    cost = _run_cost(bill, stood_in=tally.stood_in)
-    table.add_row("this run", f"{bill.calls:,}", f"{bill.failed:,}", f"{bill.reused:,}", *tokens, cost)
+    unpriced = f" + {bill.unpriced:,} calls" if bill.unpriced else ""
+    counts = (bill.calls, bill.failed, bill.reused, bill.prompt_tokens, bill.completion_tokens)
+    table.add_row("this run", *(f"{count:,}" for count in counts), f"${bill.cost_usd:,.4f}{unpriced}")
     for model in tally.bill:
         tokens = (f"{model.prompt_tokens:,}", f"{model.completion_tokens:,}")
-        table.add_row(f"behind these labels: {model.model}", f"{model.calls:,}", "", "", *tokens, _cost(model))
+        cost = "unknown" if model.cost_usd is None else f"${model.cost_usd:,.4f}"
+        table.add_row(f"behind these labels: {model.model}", f"{model.calls:,}", "", "", *tokens, cost)
     return table
-
-
-def _run_cost(bill: Bill, *, stood_in: bool) -> str:
-    if stood_in:
-        return NO_MONEY
-    return f"${bill.cost_usd:,.4f}" + (f" + {bill.unpriced:,} calls of unknown price" if bill.unpriced else "")
-
-
-def _cost(model: ModelBill) -> str:
-    if model.model == STAND_IN:
-        return NO_MONEY
-    return "price unknown" if model.cost_usd is None else f"${model.cost_usd:,.4f}"
 
 
 def _print_failures(console: Console, failures: Sequence[Failure]) -> None:
     reasons = Counter(failure.reason for failure in failures)
-    table = Table(title=f"{len(failures):,} failures", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("reports", justify="right")
-    table.add_column("such as")
-    table.add_column("reason")
+    table = _table(f"{len(failures):,} failures", ("reports", "such as", "reason"), ())
     for reason, count in reasons.most_common(MOST_FAILURES_SHOWN):
         example = next(failure.report_id for failure in failures if failure.reason == reason)
         table.add_row(f"{count:,}", Text(example), Text(reason))

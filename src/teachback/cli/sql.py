@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -22,7 +23,11 @@ __all__ = ["sql"]
 
 MOST_ROWS_SHOWN = 100  # rows of a table on a terminal; --json and --csv give all
 MOST_CHARACTERS_SHOWN = 200  # of one value on a terminal
+MOST_BLOCKS_SHOWN = 10  # rows, where each is a block because its columns do not fit side by side
+READABLE_WIDTH = 24  # characters to which a column may be folded
+COLUMN_PADDING = 3  # characters between two columns
 ROWS_AT_ONCE = 2_048  # rows in memory while --csv writes
+_NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|nan|-?inf")
 _KINDS = {"BASE TABLE": "table", "VIEW": "view"}
 
 Row = tuple[Any, ...]
@@ -33,7 +38,7 @@ def sql(
     query: Annotated[str | None, typer.Argument(help="One SQL query; without it, the tables and views.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all rows as a JSON array.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
-    rows: Annotated[int, typer.Option(min=1, help="Most rows of the table on the terminal.")] = MOST_ROWS_SHOWN,
+    rows: Annotated[int | None, typer.Option(min=1, help="Most rows to show on the terminal.")] = None,
 ) -> None:
     """Ask the store's newest snapshot a question in SQL; it is read-only, and works while a run writes.
 
@@ -56,7 +61,7 @@ def sql(
         elif as_csv:
             _print_csv(names, found)
         else:
-            _print_table(Console(), names, found, rows)
+            _print_rows(Console(), names, found, rows)
 
 
 def _lock_down(connection: "duckdb.DuckDBPyConnection") -> None:
@@ -72,7 +77,7 @@ def _ask(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[list[str]
     statements = connection.extract_statements(query)
     if len(statements) != 1:
         raise SettingError(f"the query holds {len(statements)} statements", "give one query")
-    relation = connection.sql(statements[0])
+    relation = cast("duckdb.DuckDBPyRelation | None", connection.sql(statements[0]))
     if relation is None:
         return [], iter(())
     reader = relation.to_arrow_reader(ROWS_AT_ONCE)  # DuckDB's own rows need pytz for timestamps
@@ -123,29 +128,56 @@ def _print_csv(names: Sequence[str], found: Iterator[Row]) -> None:
     sys.stdout.flush()
 
 
-def _print_table(console: "Console", names: Sequence[str], found: Iterator[Row], most: int) -> None:
+def _print_rows(console: "Console", names: Sequence[str], found: Iterator[Row], most: int | None) -> None:
+    """Print a table, or one block a row where its columns do not fit the terminal side by side."""
+    first = [[_shown(value) for value in row] for row in islice(found, MOST_ROWS_SHOWN if most is None else most)]
+    wide = sum(_width(name, [row[place] for row in first]) for place, name in enumerate(names)) > console.width
+    shown = first[:MOST_BLOCKS_SHOWN] if wide and most is None else first
+    if not first:
+        console.print(f"No rows of {', '.join(names)}." if names else "Done.", markup=False)
+    elif wide:
+        _print_blocks(console, names, shown)
+    else:
+        _print_table(console, names, shown)
+    if len(shown) < len(first) or next(found, None) is not None:
+        console.print(f"The first {len(shown):,} rows; there are more. --rows N shows more, --csv and --json give all.")
+    cut = sum(len(text) > MOST_CHARACTERS_SHOWN for row in shown for text in row)
+    if cut:
+        console.print(f"{cut:,} values cut at {MOST_CHARACTERS_SHOWN} characters; --csv and --json give them whole.")
+
+
+def _print_table(console: "Console", names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    kept = list(islice(found, most + 1))
-    table = Table(box=box.SIMPLE_HEAD)
-    for position, name in enumerate(names):
-        numeric = all(isinstance(row[position], (int, float, Decimal, type(None))) for row in kept)
-        table.add_column(Text(name), justify="right" if numeric and kept else "left", overflow="fold")
-    cut = 0
-    for row in kept[:most]:
-        shown = [_shown(value) for value in row]
-        cut += sum(len(text) > MOST_CHARACTERS_SHOWN for text in shown)
-        table.add_row(*(Text(_clip(text)) for text in shown))
-    if names:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(names):
+        numeric = all(not row[place] or _NUMBER.fullmatch(row[place]) for row in rows)
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_clip(text)) for text in row))
+    console.print(table)
+
+
+def _print_blocks(console: "Console", names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    for row in rows:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(overflow="fold")
+        for name, text in zip(names, row, strict=True):
+            table.add_row(Text(name), Text(_clip(text)))
         console.print(table)
-    if not kept:
-        console.print("No rows.")
-    if len(kept) > most:
-        console.print(f"The first {most:,} rows; there are more. --rows N shows more, --csv and --json give all.")
-    if cut:
-        console.print(f"{cut:,} values were cut at {MOST_CHARACTERS_SHOWN} characters; --csv and --json give them whole.")
+        console.print()
+
+
+def _width(name: str, texts: Sequence[str]) -> int:
+    # A column may be folded, but not below the width at which one can still read it.
+    longest = max((len(text) for text in texts), default=0)
+    return max(len(name), min(longest, READABLE_WIDTH)) + COLUMN_PADDING
 
 
 def _shown(value: Any) -> str:
