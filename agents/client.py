@@ -156,13 +156,18 @@ class LLMClient:
         if failure is not None:
             await self.cache.put(record_failure(attempted, self.settings.model, failure.message))
             raise self._error_of(failure, request, attempts)
-        call, answer = record_answer(attempted, response, self.settings, self._prices)
+        # An answered call keeps its place in the limiter until it is stored, so a kill costs no more than the calls
+        # that the limiter lets out.
         try:
-            reading = read(answer)
-        except TeacherReplyError as error:
-            await self.cache.put(record_refusal(call, error.reason))
-            raise
-        await self.cache.put(call)
+            call, answer = record_answer(attempted, response, self.settings, self._prices)
+            try:
+                reading = read(answer)
+            except TeacherReplyError as error:
+                await self.cache.put(record_refusal(call, error.reason))
+                raise
+            await self.cache.put(call)
+        finally:
+            self.limiter.release()
         return call, reading
 
     async def _attempt_until_answered(self, request: ChatRequest) -> tuple[str, int, EndpointFailure | None]:
@@ -175,13 +180,15 @@ class LLMClient:
             try:
                 response = await self._send(request)
             except (openai.APIError, TimeoutError) as error:
+                self.limiter.release()
                 failure = classify(error, self.settings)
+            except BaseException:
+                self.limiter.release()
+                raise
             else:
                 self._reached = True
                 self.limiter.succeeded()
-                return response, attempt, None
-            finally:
-                self.limiter.release()
+                return response, attempt, None  # the caller releases its place
             self._reached = self._reached or not failure.unreachable
             if failure.overloaded:
                 self.limiter.overloaded(window, failure.retry_after_s)

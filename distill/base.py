@@ -1,12 +1,13 @@
 """Load the base model and its tokenizer, quantized to NF4 where asked."""
 
 import os
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from teachback.errors import MissingExtraError, TrainingError
 
-__all__ = ["compute_in_bf16", "load_base", "load_student", "load_tokenizer", "require_training"]
+__all__ = ["compute_in_bf16", "load_base", "load_student", "load_tokenizer", "require_training", "resolve_student"]
 
 
 def require_training() -> None:
@@ -31,6 +32,11 @@ def compute_in_bf16() -> bool:
     import torch
 
     return torch.cuda.is_available() or bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def resolve_student(student: str) -> str:
+    """Return the folder of the packaged base for `tiny`, any other name as it is."""
+    return str(resources.files("teachback.distill") / "students" / "tiny") if student == "tiny" else student
 
 
 def load_tokenizer(student: str) -> Any:

@@ -1,10 +1,16 @@
 """Make a tiny Llama from nothing and pretrain it on unlabelled reports.
 
-Departures from ordinary language-model pretraining, because a model of a few million weights has minutes, not months:
-beside the next token of the report, it learns to *recall*. Behind each report stand a few words, some drawn from it and
-some from another report, in the place where the questions will stand later; the model answers with the sentence that
-holds the word, or with `unmentioned`. No label of any kind is used: the words are drawn by chance, and the answers are
-the text itself.
+Departures from ordinary language-model pretraining, because a model of a few million weights has minutes, not months.
+Beside the next token of the report it does two exercises, each asked in the place where the questions will stand later:
+
+- *recall*: a word drawn from the report is answered with the words that stand around it, a word from elsewhere with
+  `unmentioned`;
+- *status words*: a word from another report is put into this one in an invented sentence ("No <word>.", "Possible
+  <word>."), and the answer is what that sentence says of it.
+
+No label of any report is used. The second exercise is what an instruction-tuned model brings along, the plain meaning
+of `present`, `absent` and `uncertain`, on words drawn by chance; which findings a report states, and how reports really
+speak of them, the student has to learn from its teacher. What the base can do by itself is scored beside every round.
 """
 
 import json
@@ -32,7 +38,21 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 SPECIAL_TOKENS = ("<|pad|>", "<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-RECALL_WORDS = 24  # the longest sentence, in words, that a recall answer repeats
+# How invented sentences speak of a word, by status.
+FRAMES = {
+    "present": (
+        "There is {}.",
+        "{} is seen.",
+        "{} again noted.",
+        "Stable {}.",
+        "New {}.",
+        "With {}.",
+        "Persistent {}.",
+    ),
+    "absent": ("No {}.", "Without {}.", "There is no {}.", "{} is not seen.", "No evidence of {}.", "Negative for {}."),
+    "uncertain": ("Possible {}.", "{} cannot be excluded.", "May represent {}.", "Questionable {}.", "Suspected {}."),
+}
+RECALL_BEFORE, RECALL_AFTER = 8, 12  # words around a recalled one that the answer repeats
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]{2,}")
 
@@ -51,6 +71,8 @@ class Recipe:
         batch: Reports a step.
         learning_rate: Peak of the cosine schedule, after 5 % warm-up.
         recalls: Recall questions a report.
+        statuses: Status-word questions a report.
+        status_weight: Weight of a status word's loss beside a recall token's 1.
         absent: Share of recall questions whose word the report does not hold.
         lm_weight: Weight of a report token's loss beside a recall token's 1.
         seconds: Budget of the pretraining; ends earlier when `steps` are done.
@@ -66,7 +88,9 @@ class Recipe:
     context: int = 512
     batch: int = 32
     learning_rate: float = 2e-3
-    recalls: int = 6
+    recalls: int = 4
+    statuses: int = 3
+    status_weight: float = 4.0
     absent: float = 0.3
     lm_weight: float = 0.3
     seconds: float = 60.0
@@ -113,12 +137,14 @@ def init_student(
             num_key_value_heads=recipe.heads,
             max_position_embeddings=recipe.context,
             tie_word_embeddings=True,
+            initializer_range=0.8 / math.sqrt(recipe.hidden),  # the usual 0.02 suits widths of thousands
             attn_implementation="eager",
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    _start_by_matching(model)
     questions = Questions(tokenizer, max_length=recipe.context, **prompt)
     outcome = _pretrain(model, questions, texts, recipe, progress)
     model.to(torch.bfloat16).save_pretrained(out)
@@ -161,6 +187,24 @@ def train_tokenizer(texts: Sequence[str], recipe: Recipe) -> Any:
         clean_up_tokenization_spaces=False,
         model_max_length=recipe.context,
     )
+
+
+def _start_by_matching(model: Any) -> None:
+    """Let every attention layer but the first start out by looking for tokens like its own.
+
+    Queries and keys share one random orthonormal projection per head, so equal tokens attract each other from the first
+    step on (mimetic initialisation, Trockman and Kolter 2023, arXiv 2305.09828). From plain random weights a model this
+    small takes millions of tokens to find out that a question's word stands in the report.
+    """
+    import torch
+
+    heads = model.config.num_attention_heads
+    for block in model.model.layers[1:]:
+        width = block.self_attn.q_proj.weight.shape[1]
+        shared = torch.cat([torch.nn.init.orthogonal_(torch.empty(width // heads, width)) for _ in range(heads)])
+        with torch.no_grad():
+            block.self_attn.q_proj.weight.copy_(shared + 0.1 * block.self_attn.q_proj.weight)
+            block.self_attn.k_proj.weight.copy_(shared + 0.1 * block.self_attn.k_proj.weight)
 
 
 def _pretrain(
@@ -214,7 +258,7 @@ def _batches(questions: Questions, texts: Sequence[str], recipe: Recipe) -> Iter
     while True:
         order = draw.sample(range(len(texts)), len(texts))
         for start in range(0, len(order), pool):
-            rows = [_recall_row(questions, texts, index, recipe, draw) for index in order[start : start + pool]]
+            rows = [_exercise_row(questions, texts, index, recipe, draw) for index in order[start : start + pool]]
             rows.sort(key=len)
             batches = [rows[i : i + recipe.batch] for i in range(0, len(rows), recipe.batch)]
             draw.shuffle(batches)
@@ -222,34 +266,49 @@ def _batches(questions: Questions, texts: Sequence[str], recipe: Recipe) -> Iter
                 yield collate(batch, questions.tokenizer.pad_token_id)
 
 
-def _recall_row(questions: Questions, texts: Sequence[str], index: int, recipe: Recipe, draw: random.Random) -> TreeRow:
+def _exercise_row(
+    questions: Questions, texts: Sequence[str], index: int, recipe: Recipe, draw: random.Random
+) -> TreeRow:
+    """Build one report's row: the report itself, recall questions and status-word questions behind it."""
     text = texts[index]
     sentences = [s for s in _SENTENCE_END.split(text) if s.strip()]
     branches = []
     for _ in range(recipe.recalls):
         if draw.random() < recipe.absent:
-            phrase = _draw_phrase(draw.choice(_SENTENCE_END.split(texts[draw.randrange(len(texts))])), draw)
-            if phrase and phrase.lower() not in text.lower():
-                branches.append(_recall(questions, phrase, "unmentioned"))
-            continue
-        sentence = draw.choice(sentences)
-        if phrase := _draw_phrase(sentence, draw):
-            first = next((s for s in sentences if phrase.lower() in s.lower()), sentence)
-            words = first.split()
-            at = next((i for i, w in enumerate(words) if phrase.split()[0].lower() in w.lower()), 0)
-            begin = max(0, min(at - RECALL_WORDS // 2, len(words) - RECALL_WORDS))
-            branches.append(_recall(questions, phrase, " ".join(words[begin : begin + RECALL_WORDS])))
-    return plant(questions.prefix(text, recipe.context // 2), branches, prefix_weight=recipe.lm_weight)
+            phrase = _foreign_phrase(text, texts, draw)
+            branches += [_ask(questions, phrase, "unmentioned", recipe.status_weight)] if phrase else []
+        elif phrase := _draw_phrase(draw.choice(sentences), draw):
+            branches.append(_ask(questions, phrase, _around(phrase, sentences)))
+    for _ in range(recipe.statuses):
+        if phrase := _foreign_phrase(text, texts, draw):
+            status = draw.choice(tuple(FRAMES))
+            sentences.insert(draw.randrange(len(sentences) + 1), draw.choice(FRAMES[status]).format(phrase))
+            branches.append(_ask(questions, phrase, status, recipe.status_weight))
+    return plant(questions.prefix(" ".join(sentences), recipe.context // 2), branches, prefix_weight=recipe.lm_weight)
+
+
+def _around(phrase: str, sentences: Sequence[str]) -> str:
+    """Return the words around a phrase's first mention, within its sentence."""
+    words = next(s for s in sentences if phrase.lower() in s.lower()).split()
+    at = next((i for i, word in enumerate(words) if phrase.split()[0].lower() in word.lower()), 0)
+    return " ".join(words[max(0, at - RECALL_BEFORE) : at + RECALL_AFTER])
+
+
+def _foreign_phrase(text: str, texts: Sequence[str], draw: random.Random) -> str:
+    """Draw a phrase of another report that this text does not hold; empty when the draw fails."""
+    phrase = _draw_phrase(draw.choice(_SENTENCE_END.split(texts[draw.randrange(len(texts))])), draw)
+    return "" if phrase.lower() in text.lower() else phrase
 
 
 def _draw_phrase(sentence: str, draw: random.Random) -> str:
     """Draw one to two neighbouring words of a sentence."""
-    words = _WORD.findall(sentence)
+    words = list(_WORD.finditer(sentence))
     if not words:
         return ""
-    start, length = draw.randrange(len(words)), 1 + draw.randrange(2)
-    return " ".join(words[start : start + length])
+    first = draw.randrange(len(words))
+    last = min(len(words) - 1, first + draw.randrange(2))
+    return sentence[words[first].start() : words[last].end()]
 
 
-def _recall(questions: Questions, phrase: str, answer: str) -> Branch:
-    return Branch(questions.ask(phrase), questions.encode_answer(answer))
+def _ask(questions: Questions, phrase: str, answer: str, weight: float = 1.0) -> Branch:
+    return Branch(questions.ask(phrase), questions.encode_answer(answer), weight)

@@ -16,7 +16,7 @@ from teachback.store.label import FINDINGS, STATUSES
 __all__ = ["Questions", "Target", "format_diseases", "parse_diseases"]
 
 NO_DISEASES = "none"
-_MARK = "\u241e"  # a sign that no report and no template holds
+_MARK, _PHRASE_MARK = "\u241e", "\u241f"  # signs that no report and no template holds
 _ICD10 = re.compile(r"(.+?)\s+([A-Z]\d[0-9A-Z](?:\s?\.\s?[0-9A-Z]{1,4})?)", flags=re.IGNORECASE)
 
 
@@ -52,6 +52,8 @@ class Questions:
         self.cut_reports = 0
         self.end = _end_of_turn(self)
         self._before, self._between, self._tails = self._split_template()
+        asked = self.render(_MARK, _PHRASE_MARK).split(_MARK)[1][len(self._between) :]
+        self._around_phrase = asked.split(_PHRASE_MARK)
         self.status_tokens = tuple(self.encode_answer(status)[0] for status in STATUSES)
         if len(set(self.status_tokens)) != len(STATUSES):
             raise SettingError(
@@ -92,8 +94,7 @@ class Questions:
 
     def ask(self, phrase: str) -> tuple[int, ...]:
         """Return the token ids of the question on any phrase, as a finding's question would be put."""
-        rendered = self.render(_MARK, phrase).split(_MARK)[1]
-        return tuple(self._encode(rendered[len(self._between) :]))
+        return tuple(self._encode(phrase.join(self._around_phrase)))
 
     def encode_answer(self, answer: str) -> tuple[int, ...]:
         """Return an answer's token ids with the end of the turn."""
@@ -139,7 +140,11 @@ class Questions:
         return " ".join(words)
 
     def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+        # The backend of a fast tokenizer, ten times quicker than the wrapper; slow ones have none.
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
+        return list(backend.encode(text, add_special_tokens=False).ids)
 
 
 def format_diseases(diseases: Sequence[tuple[str, str | None]]) -> str:

@@ -75,19 +75,21 @@ class Writer:
             while not self._queue.empty():
                 group.append(self._queue.get())
             running = _STOP not in group
-            self._commit([entry for entry in group if entry is not None])
+            # A submitter that was cancelled meanwhile has its rows written all the same: they may be paid for.
+            entries = [(*entry, entry[1].set_running_or_notify_cancel()) for entry in group if entry is not None]
+            self._commit([rows for rows, _, _ in entries], [done for _, done, waiting in entries if waiting])
             self._store.publish(min_interval=self._publish_interval)
 
-    def _commit(self, group: list[tuple[Rows, "Future[dict[str, int]]"]]) -> None:
+    def _commit(self, group: list[Rows], waiting: list["Future[dict[str, int]]"]) -> None:
         merged: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for rows, _ in group:
+        for rows in group:
             for table, table_rows in rows.items():
                 merged[table].extend(table_rows)
         try:
             added = self._store.write(merged)
         except Exception as error:  # noqa: BLE001 - handed to every submitter, who raises it where it belongs
-            for _, done in group:
+            for done in waiting:
                 done.set_exception(error)
             return
-        for _, done in group:
+        for done in waiting:
             done.set_result(added)

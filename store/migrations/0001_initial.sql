@@ -220,22 +220,23 @@ SELECT l.* FROM labels l JOIN labelers b USING (labeler_id)
 WHERE b.kind = 'human'
 QUALIFY row_number() OVER (PARTITION BY l.report_id, l.task, l.target ORDER BY l.created_at DESC, l.label_id) = 1;
 
--- What each teacher says: the adjudicator's verdict, else the model's vote, else the rules' vote. Where the rules and
--- the model differ and nobody decided, there is no teacher label.
+-- What each teacher says: the adjudicator's verdict, else the model's vote, else the rules' vote. A vote of `unmentioned`
+-- from a narrower scope than the other's is silence: the other vote stands.
 CREATE VIEW teacher_labels AS
 WITH votes AS (
     SELECT c.teacher_id, l.*,
-        CASE l.labeler_id WHEN t.adjudicator_id THEN 0 WHEN t.llm_labeler_id THEN 1 ELSE 2 END AS precedence
+        CASE l.labeler_id WHEN t.adjudicator_id THEN 0 WHEN t.llm_labeler_id THEN 1 ELSE 2 END AS precedence,
+        l.status = 'unmentioned' AND l.scope <> 'full' AS silent
     FROM committed c
     JOIN teachers t USING (teacher_id)
     JOIN labels l ON l.report_id = c.report_id
         AND l.labeler_id IN (t.rule_labeler_id, t.llm_labeler_id, t.adjudicator_id)
 )
-SELECT * EXCLUDE (precedence),
+SELECT * EXCLUDE (precedence, silent),
     CASE precedence WHEN 0 THEN 'adjudicated' WHEN 1 THEN 'llm' ELSE 'rule' END AS decided_by
 FROM votes
 QUALIFY row_number() OVER (
-    PARTITION BY teacher_id, report_id, task, target ORDER BY precedence, created_at DESC, label_id) = 1;
+    PARTITION BY teacher_id, report_id, task, target ORDER BY precedence > 0 AND silent, precedence, created_at DESC, label_id) = 1;
 
 -- The bill: what the calls of each run and model cost.
 CREATE VIEW bill AS

@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from teachback.cli import doctor, evaluate, graph, import_, label, rules, sql, stand_in_llm, synth
+from teachback.cli import (
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    graph,
+    import_,
+    init_student,
+    label,
+    rules,
+    sql,
+    stand_in_llm,
+    synth,
+)
 from teachback.errors import TeachbackError
 
 __all__ = ["app", "main"]
@@ -18,6 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command("demo")(demo.demo)
+app.command("distill")(distill.distill)
+app.command("init-student")(init_student.init_student)
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
 app.command("sql")(sql.sql)

@@ -20,7 +20,7 @@ from teachback.agents.teach import Progress as Standing
 from teachback.agents.teach import TeachSummary
 from teachback.store.label import STATUSES, Failure
 
-__all__ = ["LabelBar", "outcome_json", "print_outcome"]
+__all__ = ["LabelBar", "outcome_json", "print_outcome", "print_tally"]
 
 MOST_FAILURES_SHOWN = 10
 NO_MONEY = "stand-in: no money was spent"
@@ -78,6 +78,18 @@ def print_outcome(console: Console, store: Path, summary: TeachSummary, tally: T
     if summary.failures:
         _print_failures(console, summary.failures)
     _print_next(console, store)
+
+
+def print_tally(console: Console, tally: Tally) -> None:
+    """Print what the adjudicator did and what all labels of a teacher have cost, on two lines."""
+    console.print(
+        f"   Rules and model differed on {tally.disagreed:,} of {tally.agreed + tally.disagreed:,} targets; the "
+        f"adjudicator kept the rules' status {tally.kept_rule:,} times, the model's {tally.kept_llm:,} times, chose a "
+        f"third {tally.kept_other:,} times; {tally.undecided:,} needed no decision (one had read less of the report)."
+    )
+    calls = sum(bill.calls for bill in tally.bill)
+    cost = sum(bill.cost_usd or 0.0 for bill in tally.bill)
+    console.print(f"   {calls:,} calls, ${cost:,.4f}{f' ({NO_MONEY})' if tally.stood_in else ''}.")
 
 
 def outcome_json(summary: TeachSummary, tally: Tally) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""The closing table of a campaign in the terminal, 100 columns wide at most."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from teachback.distill.report.figures import Subject, as_change, as_figure, list_subjects
+from teachback.distill.report.verdict import headline
+
+__all__ = ["print_campaign"]
+
+WIDTH = 100  # columns; fewer where the terminal has fewer
+_COLOURS = {"good": "green", "bad": "red", "open": "yellow"}
+
+
+def print_campaign(record: Mapping[str, Any], console: Console, report: Path | None = None) -> None:
+    """Print what came of a campaign.
+
+    Args:
+        record: What `Campaign.run` returned.
+        console: Where to.
+        report: The page that was written, to be named last.
+    """
+    subjects = list_subjects(record)
+    for split in ("gate", "test"):
+        if any(subject.on(split) for subject in subjects):
+            console.print(_table(subjects, split), width=_width(console))
+    head = headline(record)
+    _line(console, Text(head.title, style=f"bold {_COLOURS[head.tone]}"))
+    for round_ in record["rounds"]:
+        if round_["decision"] is not None:
+            _line(console, Text(f"{round_['name']}: {round_['decision']['reason']}"))
+        if round_["pseudo"] is not None:
+            _line(console, Text(_fed_back(round_, record["settings"]["select"])))
+    for point in head.points[1:]:
+        _line(console, Text(point))
+    if report is not None:
+        console.print(Text(f"Report: {report}"), soft_wrap=True)
+
+
+def _table(subjects: Sequence[Subject], split: str) -> Table:
+    judged = [subject for subject in subjects if subject.on(split)]
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    table.title = Text(f"Against the curated labels of {split}, with 95 % intervals")
+    table.add_column("labeler", overflow="fold", min_width=8)
+    for name in ("micro-F1", "macro-F1", "micro over teacher", "n", "pos."):
+        table.add_column(name, justify="right", no_wrap=name != "micro over teacher", overflow="fold")
+    for subject in judged:
+        figures = (subject.on(split) or {})["figures"]
+        style = "bold" if subject.role in ("teacher", "champion") else ""
+        table.add_row(
+            Text(f"{subject.name} *" if subject.role == "champion" else subject.name),
+            *(
+                Text(text)
+                for text in (
+                    as_figure(subject.measure(split, "micro")),
+                    as_figure(subject.measure(split, "macro")),
+                    as_change(subject.gain(split, "micro")),
+                    f"{figures['n_reports']:,}",
+                    f"{figures['positives']:,}",
+                )
+            ),
+            style=style,
+        )
+    table.caption = Text("* champion    n: reports    pos.: curated positives, over all findings")
+    table.caption_justify = "left"
+    return table
+
+
+def _fed_back(round_: Mapping[str, Any], select: Mapping[str, Any]) -> str:
+    pseudo = round_["pseudo"]
+    realised = (
+        ""
+        if pseudo["realised_error"] is None
+        else (
+            f"; {pseudo['wrong']:,} of {pseudo['known']:,} with a curated label are wrong "
+            f"({pseudo['realised_error']:.1%}, promised {select['error']:.0%})"
+        )
+    )
+    return f"{round_['name']}: {pseudo['selected']:,} of {pseudo['predictions']:,} predictions fed back{realised}"
+
+
+def _line(console: Console, text: Text) -> None:
+    console.print(text, width=_width(console), highlight=False)
+
+
+def _width(console: Console) -> int:
+    return min(WIDTH, console.width)

@@ -1,0 +1,75 @@
+"""`teachback distill`: one campaign of self-training rounds."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["distill"]
+
+
+def distill(
+    store: Annotated[Path, typer.Argument(help="The store with labelled reports.")],
+    student: Annotated[
+        str | None, typer.Option(help="A Hugging Face id, a local folder, or `tiny` for the packaged base.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="tiny-cpu, qlora-8b, paper, or a .yaml file with the same fields.")
+    ] = "tiny-cpu",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Most rounds.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over a round's rows.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="Only reports of this corpus.")] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="What the student reads to predict: full, impression, mimic.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option(help="Teacher id; default: the one that labelled most.")] = None,
+    control: Annotated[bool | None, typer.Option("--control/--no-control", help="Train the control arm too.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of training and bootstrap.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where to write report.html; default: beside the campaign.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the campaign's record as JSON.")] = False,
+) -> None:
+    """Train a student on the teacher's labels, feed its certain predictions back, and gate every round.
+
+    Killed or stopped, the same command goes on at the step it was in; a finished campaign is only shown again.
+
+    Example: teachback distill labels.duckdb --student tiny --rounds 2
+    """
+    from rich.console import Console
+
+    from teachback.cli.rounds_bar import RoundsBar
+    from teachback.distill.base import require_training
+    from teachback.distill.config import load_settings
+    from teachback.distill.report import print_campaign, write_report
+    from teachback.distill.run import run_campaign
+
+    require_training()
+    train = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+    settings = load_settings(
+        preset,
+        student=student,
+        rounds=rounds,
+        corpus=corpus,
+        scope=scope,
+        control=control,
+        seed=seed,
+        train={name: value for name, value in train.items() if value is not None},
+    )
+    console = Console(stderr=as_json)
+    with RoundsBar(console) as bar:
+        record, folder = run_campaign(
+            store, settings, bar, teacher_id=teacher, command=" ".join(["teachback", *sys.argv[1:]])
+        )
+    from teachback.store.database import open_snapshot
+
+    connection, _ = open_snapshot(store)
+    page = write_report(record, connection, report or folder / "report.html")
+    if as_json:
+        print(json.dumps(record, indent=1))
+        return
+    print_campaign(record, console)
+    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
