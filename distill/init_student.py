@@ -72,8 +72,8 @@ class Recipe:
         learning_rate: Peak of the cosine schedule, after 5 % warm-up.
         recalls: Recall questions a report.
         statuses: Status-word questions a report.
+        absents: Questions on words that the report does not hold.
         status_weight: Weight of a status word's loss beside a recall token's 1.
-        absent: Share of recall questions whose word the report does not hold.
         lm_weight: Weight of a report token's loss beside a recall token's 1.
         seconds: Budget of the pretraining; ends earlier when `steps` are done.
         steps: Number of steps, 0 for as many as the budget allows.
@@ -89,9 +89,9 @@ class Recipe:
     batch: int = 32
     learning_rate: float = 2e-3
     recalls: int = 4
-    statuses: int = 3
+    statuses: int = 6
+    absents: int = 2
     status_weight: float = 4.0
-    absent: float = 0.3
     lm_weight: float = 0.3
     seconds: float = 60.0
     steps: int = 0
@@ -274,11 +274,11 @@ def _exercise_row(
     sentences = [s for s in _SENTENCE_END.split(text) if s.strip()]
     branches = []
     for _ in range(recipe.recalls):
-        if draw.random() < recipe.absent:
-            phrase = _foreign_phrase(text, texts, draw)
-            branches += [_ask(questions, phrase, "unmentioned", recipe.status_weight)] if phrase else []
-        elif phrase := _draw_phrase(draw.choice(sentences), draw):
+        if phrase := _draw_phrase(draw.choice(sentences), draw):
             branches.append(_ask(questions, phrase, _around(phrase, sentences)))
+    for _ in range(recipe.absents):
+        if phrase := _foreign_phrase(text, texts, draw):
+            branches.append(_ask(questions, phrase, "unmentioned", recipe.status_weight))
     for _ in range(recipe.statuses):
         if phrase := _foreign_phrase(text, texts, draw):
             status = draw.choice(tuple(FRAMES))
