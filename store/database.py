@@ -64,7 +64,11 @@ class Store:
             raise StoreError(f"there is no store at {self.path}", "import reports first: `teachback import --help`")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.connection = _connect(self.path, read_only=False)
-        migrate(self.connection)
+        try:
+            migrate(self.connection)
+        except BaseException:
+            self.connection.close()
+            raise
         self._schemas: dict[str, pa.Schema] = {}
         self._published_at = 0.0
         self._dirty = not snapshot_path(self.path).exists()
@@ -113,8 +117,10 @@ class Store:
     def close(self) -> None:
         """Publish what is new and close the file."""
         if self.connection is not None:
-            self.publish()
-            self.connection.close()
+            try:
+                self.publish()
+            finally:
+                self.connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -179,8 +185,8 @@ def open_snapshot(store: Path | str) -> tuple[duckdb.DuckDBPyConnection, float]:
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(str(path), read_only=read_only)
-    except duckdb.IOException as error:
-        if "lock" in str(error):
+    except duckdb.Error as error:  # a damaged file raises the base class itself
+        if "Could not set lock" in str(error):
             raise StoreError(
                 f"another process is writing {path}",
                 "wait until it ends, or stop it; reading commands (`teachback sql`, `evaluate`) work meanwhile",

@@ -19,8 +19,9 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> int:
         The schema version afterwards.
 
     Raises:
-        StoreError: The database was written by a newer Teachback.
+        StoreError: The database was written by a newer Teachback, or by another program.
     """
+    _refuse_foreign(connection)
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
     )
@@ -49,6 +50,14 @@ def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
 def latest_version() -> int:
     """Return the newest schema version that this Teachback knows."""
     return max(_steps())
+
+
+def _refuse_foreign(connection: duckdb.DuckDBPyConnection) -> None:
+    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if tables and "migrations" not in tables:
+        raise StoreError(
+            f"this DuckDB file is no Teachback store: it holds {', '.join(sorted(tables)[:3])}", "name another file"
+        )
 
 
 def _steps() -> dict[int, str]:

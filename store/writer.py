@@ -10,9 +10,11 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from teachback.errors import StoreError
 from teachback.store.database import Rows, Store
 
 __all__ = ["Writer"]
@@ -48,7 +50,12 @@ class Writer:
         Returns:
             A future that is done when they are on disk; from asyncio, `await asyncio.wrap_future(...)`. Its value
             counts the new rows of the whole group commit.
+
+        Raises:
+            StoreError: The writer is closed.
         """
+        if not self._thread.is_alive():
+            raise StoreError("the store's writer is closed", "this is a bug: report it")
         done: Future[dict[str, int]] = Future()
         self._queue.put((rows, done))
         return done
@@ -70,7 +77,7 @@ class Writer:
             try:
                 group = [self._queue.get(timeout=self._publish_interval)]
             except queue.Empty:
-                self._store.publish(min_interval=self._publish_interval)
+                self._publish()
                 continue
             while not self._queue.empty():
                 group.append(self._queue.get())
@@ -78,6 +85,11 @@ class Writer:
             # A submitter that was cancelled meanwhile has its rows written all the same: they may be paid for.
             entries = [(*entry, entry[1].set_running_or_notify_cancel()) for entry in group if entry is not None]
             self._commit([rows for rows, _, _ in entries], [done for _, done, waiting in entries if waiting])
+            self._publish()
+
+    def _publish(self) -> None:
+        # Rows keep coming where a snapshot cannot be written; `close` tries again and says what is wrong.
+        with suppress(StoreError):
             self._store.publish(min_interval=self._publish_interval)
 
     def _commit(self, group: list[Rows], waiting: list["Future[dict[str, int]]"]) -> None:
