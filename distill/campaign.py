@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from teachback.distill.artefacts import save_json
-from teachback.distill.assemble import TrainingRow, assemble
+from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
 from teachback.distill.base import load_tokenizer
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, freeze
@@ -233,7 +233,7 @@ class Campaign:
             "seconds": time.monotonic() - self.started,
             "splits": {split: len(reports) for split, reports in self.frozen.reports.items()},
             "training_labels": len(self.frozen.taught),
-            "cut_reports": self.questions.cut_reports,
+            "cut_reports": self._cut_reports(),
             "teacher": self._teacher(),
             "rounds": [record.as_dict() for record in self.records],
             "champion": champion.name,
@@ -248,6 +248,14 @@ class Campaign:
         self.store.write({"run_ends": [{"run_id": self.run_id, "status": "finished"}]})
         self.store.publish()
         return record_
+
+    def _cut_reports(self) -> int:
+        """Count the reports that are too long for the student, whatever a resumed campaign has still encoded."""
+        before = self.questions.cut_reports
+        for members in self.frozen.reports.values():
+            for text in scoped_texts(members, self.settings)[1]:
+                self.questions.row(text)
+        return self.questions.cut_reports - before
 
     def _teacher(self) -> dict[str, Any]:
         """Judge the teacher and its labelers on `gate` and `test`, and write their figures."""

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from teachback.distill.config import CampaignSettings
+from teachback.distill.prompt import load_student_prompt
 from teachback.errors import StoreError
 from teachback.store.identity import content_id
 from teachback.store.report import Report
@@ -50,7 +51,7 @@ class Frozen:
     """The frozen inputs of a campaign.
 
     Attributes:
-        campaign_id: Hash of the settings, the base and all labels and splits below.
+        campaign_id: Hash of the settings, the base, the student's prompt and all labels and splits below.
         teacher_id: The teacher that is distilled.
         taught: The teacher's labels on `train` reports.
         curated: Curated labels on `train` reports.
@@ -96,6 +97,7 @@ def freeze(connection: duckdb.DuckDBPyConnection, settings: CampaignSettings, te
         "cmp",
         settings.model_dump(),
         _base_identity(settings.student),
+        load_student_prompt(settings.prompt),
         teacher,
         sorted(label.label_id for label in taught),
         sorted(label.label_id for label in curated),

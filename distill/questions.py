@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from teachback.distill.tree import Branch, TreeRow, plant
-from teachback.errors import SettingError
+from teachback.errors import SettingError, TrainingError
 from teachback.store.label import FINDINGS, STATUSES
 
 __all__ = ["Questions", "Target", "format_diseases", "parse_diseases"]
@@ -79,13 +79,23 @@ class Questions:
         return plant(self.prefix(text, room), branches)
 
     def prefix(self, text: str, room: int | None = None) -> list[int]:
-        """Return the token ids that all questions on a report share, cut to `room` tokens."""
+        """Return the token ids that all questions on a report share, cut to `room` tokens.
+
+        Raises:
+            TrainingError: Not even an empty report fits.
+        """
         text = text.replace("<|", "< |")  # a report cannot write the template's marks
+        room = self.max_length if room is None else room
         ids = self._encode(self._before + text + self._between)
-        excess = len(ids) - (self.max_length if room is None else room)
-        if excess > 0:
-            self.cut_reports += 1
-            ids = self._encode(self._before + self._cut(text, excess) + self._between)
+        self.cut_reports += len(ids) > room
+        while len(ids) > room:
+            if not text:
+                raise TrainingError(
+                    f"max_length {self.max_length} leaves no room for a report beside its questions and answers",
+                    "raise train.max_length in the preset",
+                )
+            text = self._cut(text, len(ids) - room).replace("<|", "< |")
+            ids = self._encode(self._before + text + self._between)
         return ids
 
     def tail(self, question: str) -> tuple[int, ...]:
@@ -134,6 +144,9 @@ class Questions:
     def _cut(self, text: str, excess: int) -> str:
         """Take about `excess` tokens of words out of a text's middle: findings stand first, impressions last."""
         words = text.split(" ")
+        if len(words) == 1:  # no spaces at all: characters instead
+            middle = max(0, len(text) - excess) // 2
+            return text[:middle] + text[middle + excess :]
         while excess > 0 and len(words) > 1:
             middle = len(words) // 2
             excess -= len(self._encode(" " + words.pop(middle)))

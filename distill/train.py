@@ -1,10 +1,12 @@
 """Step 3, train: an adapter from the base, from scratch each round, resumable from its last checkpoint."""
 
 import hashlib
+import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +47,18 @@ def train_adapter(
     if finished is not None:
         return finished
     checkpoints, started = folder / "checkpoints", time.monotonic()
-    losses: list[tuple[int, float]] = []
-
-    def note(step: int, logs: Any) -> None:
-        losses.append((step, logs["loss"]))
-        progress(step, logs["loss"])
-
+    checkpoint, done_before = _newest_checkpoint(checkpoints)
     model = load_base(student, quantize=settings.quantize)
-    trainer = build_trainer(model, tokenizer, rows, settings, checkpoints, steps=steps, progress=note)
-    resumable = any(checkpoints.glob("checkpoint-*/trainer_state.json"))
-    trainer.train(resume_from_checkpoint=resumable)
+    trainer = build_trainer(
+        model,
+        tokenizer,
+        rows,
+        settings,
+        checkpoints,
+        steps=steps,
+        progress=lambda step, logs: progress(step, logs["loss"]),
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
     unfinished = folder / f".adapter.{os.getpid()}"
     trainer.model.save_pretrained(unfinished)
     shutil.rmtree(folder / "adapter", ignore_errors=True)
@@ -68,11 +72,21 @@ def train_adapter(
         "rows": len(rows),
         "tokens": tokens,
         "seconds": seconds,
-        "tokens_per_second": tokens / len(rows) * settings.batch * steps / seconds,
-        "resumed": resumable,
+        "tokens_per_second": tokens / len(rows) * settings.batch * (steps - done_before) / seconds,
+        "resumed": checkpoint is not None,
         "quantized": settings.quantize,
-        "losses": losses,
+        "losses": [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
     }
     save_json(folder / "train.json", record)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return record
+
+
+def _newest_checkpoint(folder: Path) -> tuple[str | None, int]:
+    """Return the last checkpoint that was written whole, with its step: its state is the last file of a checkpoint."""
+    whole: list[tuple[int, Path]] = []
+    for state in folder.glob("checkpoint-*/trainer_state.json"):
+        with suppress(json.JSONDecodeError):  # killed while writing it
+            whole.append((int(json.loads(state.read_text(encoding="utf-8"))["global_step"]), state.parent))
+    step, newest = max(whole, default=(0, None))
+    return (None if newest is None else str(newest)), step
