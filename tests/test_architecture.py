@@ -25,7 +25,7 @@ def loaded_by(*modules: str) -> set[str]:
         f"import {', '.join(modules)}, json, sys; print(json.dumps(sorted({{n.split('.')[0] for n in sys.modules}})))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return set(json.loads(ran.stdout))
+    return {name.partition(".")[0] for name in json.loads(ran.stdout)}
 
 
 def modules_of(*rooms: str) -> list[str]:
