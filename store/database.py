@@ -103,14 +103,20 @@ class Store:
 
         Returns:
             Whether a snapshot was published.
+
+        Raises:
+            StoreError: The snapshot cannot be written; the store itself is as it was.
         """
         if not self._dirty or time.monotonic() - self._published_at < min_interval:
             return False
-        self.connection.execute("CHECKPOINT")
         target = snapshot_path(self.path)
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        _copy_in_child(self.path, temporary)
-        os.replace(temporary, target)
+        try:
+            self.connection.execute("CHECKPOINT")
+            _copy_in_child(self.path, temporary)
+            os.replace(temporary, target)
+        except (OSError, duckdb.Error) as error:
+            raise StoreError(f"cannot publish {target}: {error}", "free some disk space and run it again") from error
         self._published_at, self._dirty = time.monotonic(), False
         return True
 
@@ -201,4 +207,4 @@ def _copy_in_child(source: Path, target: Path) -> None:
         command = [sys.executable, "-c", "import shutil, sys; shutil.copyfile(*sys.argv[1:])", str(source), str(target)]
     copied = subprocess.run(command, capture_output=True, text=True, check=False)
     if copied.returncode:
-        raise StoreError(f"cannot publish {target}: {copied.stderr.strip()}", "free some disk space and run it again")
+        raise OSError(copied.stderr.strip())
