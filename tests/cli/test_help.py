@@ -89,3 +89,8 @@ def test_an_unknown_verb_is_refused_with_the_way_to_help() -> None:
     refused = CliRunner().invoke(app, ["lable"])
     assert refused.exit_code == 2
     assert "--help" in refused.output
+
+
+def test_the_readme_shows_the_graph_as_it_is_wired() -> None:
+    drawn = CliRunner().invoke(app, ["graph", "--llm", "openai"]).output.partition("\n\n")[0]
+    assert drawn in (ROOT / "README.md").read_text(encoding="utf-8")
