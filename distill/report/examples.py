@@ -47,12 +47,13 @@ _COUNTS = """
 """
 _DRAWN = """
     WITH ranked AS (
-        SELECT *, row_number() OVER (PARTITION BY champion_right, report_id ORDER BY md5(target || $campaign)) AS of_report,
+        SELECT *,
+            row_number() OVER (PARTITION BY champion_right, report_id ORDER BY md5(target || $campaign)) AS of_report,
             row_number() OVER (PARTITION BY champion_right, target ORDER BY md5(report_id || $campaign)) AS of_target
         FROM teachback_differ WHERE flips AND egress <> 'local-only'
     )
-    SELECT report_id, target, curated, teacher, decided_by, teacher_label, champion, confidence, champion_right FROM ranked
-    WHERE of_report = 1 ORDER BY of_target, md5(report_id || target || $campaign)
+    SELECT report_id, target, curated, teacher, decided_by, teacher_label, champion, confidence, champion_right
+    FROM ranked WHERE of_report = 1 ORDER BY of_target, md5(report_id || target || $campaign)
 """
 _VOTES = """
     SELECT b.kind, l.status, l.evidence FROM labels l JOIN labelers b USING (labeler_id)
@@ -162,8 +163,8 @@ def fetch_disagreements(
     finally:
         cursor.execute("DROP TABLE IF EXISTS teachback_differ")
         cursor.close()
-    *numbers, corpora = counts
-    return Disagreements(*map(int, numbers), tuple(sorted(corpora or ())), examples)
+    cells, differ, flips, champion_right, withheld, corpora = counts
+    return Disagreements(cells, differ, flips, champion_right, withheld, tuple(sorted(corpora or ())), examples)
 
 
 def highlight(text: str, spans: Sequence[tuple[int, int]]) -> list[Segment]:

@@ -1,7 +1,7 @@
 """One HTML file from a campaign's record and its store; it needs no network, no script and no other file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ def _context(record: Mapping[str, Any], connection: duckdb.DuckDBPyConnection) -
     over_linear = _over_linear(record, connection)
     head = headline(record, over_linear)
     splits = [split for split in ("test", "gate") if any(subject.on(split) for subject in subjects)]
-    columns = [s for s in subjects if s.role in ("teacher", "champion") or s.name == "linear"]
+    columns = [s for role in ("teacher", "champion", "baseline") for s in subjects if s.role == role]
+    columns = [s for s in columns if s.role != "baseline" or s.name == "linear"]
     corpus, teacher_id = record["settings"]["corpus"], record["teacher"]["teacher_id"]
     rounds = round_views(record)
     return {
@@ -118,15 +119,16 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "figure": lambda figure: _typeset(as_figure(figure)),
         "change": lambda figure: _typeset(as_change(figure)),
         "direction": direction,
         "count": lambda number: "-" if number is None else f"{number:,}",
-        "share": lambda value: "-" if value is None else f"{value:.1%}",
+        "share": lambda value: "-" if value is None else f"{100 * value:.1f}\u00a0%",
         "seconds": _seconds,
         "typeset": _typeset,
     }
+    environment.filters.update(filters)
     return environment
 
 

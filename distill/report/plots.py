@@ -79,13 +79,11 @@ def interval_track(figure: Figure | None, scale: Scale, role: str, reference: fl
     )
 
 
-def axis(scale: Scale, *, signed: bool = False) -> Markup:
+def axis(scale: Scale) -> Markup:
     """Draw the ticks' numbers below a stack of tracks."""
     digits = 2 if any(abs(tick * 10 - round(tick * 10)) > 1e-6 for tick in scale.ticks) else 1
     text = "".join(
-        f'<text x="{scale.percent(tick)}%" y="12" text-anchor="middle">{tick:{"+" if signed and tick else ""}.{digits}f}'
-        "</text>"
-        for tick in scale.ticks
+        f'<text x="{scale.percent(tick)}%" y="12" text-anchor="middle">{tick:.{digits}f}</text>' for tick in scale.ticks
     )
     return Markup(f'<svg class="track axis" width="100%" height="16" aria-hidden="true">{text}</svg>')
 
@@ -129,7 +127,7 @@ def reliability_plot(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mar
         before: `ece` and `curve`: a list of `confidence`, `right` and `n`.
         after: The same after calibration.
     """
-    x0, y0, size = 38, 228, 216
+    x0, y0, size = 52, 228, 210
     most = max((point["n"] for side in (before, after) for point in side["curve"]), default=1)
     parts = [f'<line class="ref" x1="{x0}" y1="{y0}" x2="{x0 + size}" y2="{y0 - size}"/>']
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
@@ -151,7 +149,8 @@ def reliability_plot(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mar
     parts.append(f'<text x="12" y="{y0 - size / 2}" text-anchor="middle" class="turned">share that is right</text>')
     label = f"reliability: calibration error {_error(before)} before, {_error(after)} after"
     return Markup(
-        f'<svg class="curve square" viewBox="0 0 270 264" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+        f'<svg class="curve square" viewBox="0 0 270 264" role="img" aria-label="{escape(label)}">'
+        f"{''.join(parts)}</svg>"
     )
 
 

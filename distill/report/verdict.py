@@ -52,6 +52,7 @@ def headline(record: Mapping[str, Any], over_linear: Mapping[str, Any] | None = 
         )
     if over_linear is not None:
         points.append(_over_linear(over_linear))
+    points += [_alone(s, split) for s in subjects.values() if s.role == "labeler" and _beats_teacher(s, split)]
     points += feedback_sentences(record)
     points.append(f"Why it ended: {record['stopped']}.")
     if champion.name == "base model":
@@ -71,12 +72,13 @@ def feedback_sentences(record: Mapping[str, Any]) -> list[str]:
     }
     sentences = []
     for compared in record["feedback_over_control"]:
-        parts = [
-            f"micro-F1 {as_change(compared[split]['micro'])}, macro-F1 {as_change(compared[split]['macro'])} on {split} "
-            f"({compared[split]['n_reports']:,} reports): {words[direction(compared[split]['micro'])]}"
-            for split in ("test", "gate")
-        ]
-        sentences.append(f"Feedback against its control arm, round {compared['round']}: {'; '.join(parts)}.")
+        for split in ("test", "gate"):
+            paired = compared[split]
+            sentences.append(
+                f"Feedback against its control arm, round {compared['round']} on {split}: micro-F1 "
+                f"{as_change(paired['micro'])}, macro-F1 {as_change(paired['macro'])}, "
+                f"{paired['n_reports']:,} reports: {words[direction(paired['micro'])]}."
+            )
     return sentences
 
 
@@ -115,7 +117,19 @@ def _over_teacher(champion: Subject, split: str, micro: Any, macro: Any) -> str:
     }
     return (
         f"Paired change over the teacher: micro-F1 {as_change(micro)} ({words[direction(micro)]}), "
-        f"macro-F1 {as_change(macro)} ({words[direction(macro)]}), on {paired['n_reports']:,} reports that both labelled."
+        f"macro-F1 {as_change(macro)} ({words[direction(macro)]}), "
+        f"on {paired['n_reports']:,} reports that both labelled."
+    )
+
+
+def _beats_teacher(subject: Subject, split: str) -> bool:
+    return direction(subject.gain(split, "micro")) == "better"
+
+
+def _alone(subject: Subject, split: str) -> str:
+    change = as_change(subject.gain(split, "micro"))
+    return (
+        f"The labeler {subject.name}, alone, scores above the teacher that it is part of: micro-F1 {change} on {split}."
     )
 
 

@@ -34,7 +34,7 @@ class Panel:
     """
 
     title: str
-    rows: list[tuple[str, str, Markup, str]]
+    rows: Sequence[tuple[str, str, Markup, str]]
     axis: Markup
 
 

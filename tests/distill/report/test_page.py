@@ -1,0 +1,213 @@
+"""The report page: what it says first, what it leaves out, and that it is one safe file."""
+
+import copy
+import html
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from teachback.store.label import FINDINGS
+
+Campaign = tuple[dict[str, Any], Path]
+PageOf = Callable[..., str]
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
+# Chromium's window is never narrower than 500 pixels, so the page is measured in a frame.
+FRAME = """<!doctype html><iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe><script>
+onload = () => {{ const root = document.querySelector("iframe").contentDocument.documentElement;
+document.title = JSON.stringify([root.clientWidth, root.scrollWidth]) }}</script>"""
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+
+
+def words(page: str) -> str:
+    """The page as read aloud: no tags, single spaces, plain minus and spaces."""
+    text = html.unescape(re.sub(r"<[^>]+>", " ", page.split("</style>")[1]))
+    return re.sub(r"\s+", " ", text).replace("\u2212", "-")
+
+
+def change(store: Path, *statements: str) -> None:
+    with duckdb.connect(str(store)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def page(campaign: Campaign, tmp_path_factory: pytest.TempPathFactory) -> str:
+    from teachback.distill.report import write_report
+
+    with duckdb.connect(str(campaign[1]), read_only=True) as connection:
+        return write_report(campaign[0], connection, tmp_path_factory.mktemp("page") / "r.html").read_text("utf-8")
+
+
+def test_page_is_one_small_file_that_fetches_nothing(page: str) -> None:
+    assert len(page.encode()) < 1_000_000
+    assert not re.search(r"https?://|<script|<link|<img|<iframe|@import|url\(|\son\w+=", page)
+    assert POLICY.search(page)
+
+
+def test_headline_gives_champion_teacher_and_change_with_intervals(page: str, campaign: Campaign) -> None:
+    judged = next(r for r in campaign[0]["rounds"] if r["name"] == "round 2 feedback")["test"]
+    micro, gain = judged["figures"]["micro"], judged["over_teacher"]["micro"]
+    assert gain["low"] > 0  # the specimen makes 2 % mistakes
+    said = words(page)
+    assert "The student (round 2 feedback) scores above its teacher on test" in said
+    assert f"{micro['value']:.3f} [{micro['low']:.3f}, {micro['high']:.3f}]" in said
+    assert f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" in said
+
+
+def test_headline_admits_a_student_below_its_teacher(specimen: Any, page_of: PageOf) -> None:
+    base = specimen.play(0, "base", 0.9)
+    poor = specimen.play(1, "feedback", 0.5, against=base)
+    said = words(page_of(specimen.record(poor), specimen.store.path))
+    assert "The student (round 1 feedback) is worse than its teacher on test" in said
+    assert "says nothing about feedback" in said
+
+
+def test_headline_says_when_a_difference_is_not_shown(campaign: Campaign, page_of: PageOf) -> None:
+    record = copy.deepcopy(campaign[0])
+    champion = next(r for r in record["rounds"] if r["name"] == record["champion"])
+    champion["test"]["over_teacher"]["micro"] = {"value": 0.01, "low": -0.02, "high": 0.04}
+    said = words(page_of(record, campaign[1]))
+    assert "That the student (round 2 feedback) differs from its teacher is not shown on test" in said
+    assert "+0.010 [-0.020, +0.040]: not shown" in said
+
+
+def test_base_as_champion_is_no_success(specimen: Any, page_of: PageOf) -> None:
+    base = specimen.play(0, "base", 0.9)
+    specimen.play(1, "feedback", 0.9, against=base)
+    said = words(page_of(specimen.record(base, diseases=None), specimen.store.path))
+    assert "No round was promoted: the base model, untrained, is still the champion" in said
+    assert "The champion has no adapter, so there is no lineage to query" in said
+    assert "No disease figures: the champion has no adapter" in said
+
+
+def test_stand_in_and_fictitious_reports_are_told_before_anything_else(page: str) -> None:
+    said = words(page)
+    first = said.index("The LLM was a stand-in")
+    assert first < said.index("The reports are fictitious") < said.index("The student (round 2")
+    assert "Nothing here says anything about GPT-4o" in said
+    assert "cost nothing, because a stand-in gave them" in said
+
+
+def test_no_banner_over_real_reports_and_a_real_model(campaign: Campaign, store_copy: Path, page_of: PageOf) -> None:
+    record = copy.deepcopy(campaign[0])
+    change(
+        store_copy,
+        "UPDATE labelers SET model = 'gpt-4o' WHERE model = 'stand-in'",
+        "UPDATE llm_calls SET model = 'gpt-4o', cost_usd = 0.01",
+        "UPDATE reports SET corpus = 'clinic', report_id = 'x' || report_id",
+    )
+    said = words(page_of(record, store_copy))
+    assert "The LLM was a stand-in" not in said
+    assert "fictitious" not in said
+    assert "per 1,000 reports" in said  # the answers have a price now
+
+
+def test_every_subject_stands_on_both_splits(page: str, campaign: Campaign) -> None:
+    names = [s["name"] for s in campaign[0]["teacher"]["subjects"]] + [r["name"] for r in campaign[0]["rounds"]]
+    for split in ("On test", "On gate"):
+        table = next(t for t in re.findall(r"<table>.*?</table>", page, re.S) if f"<caption>{split}" in t)
+        assert [name for name in names if f'<th scope="row">{name}' not in table] == []
+        assert table.count("reports<span") == len(names)
+
+
+def test_each_finding_is_there_and_rare_ones_are_marked(page: str, campaign: Campaign) -> None:
+    table = next(t for t in re.findall(r"<table>.*?</table>", page, re.S) if "F1 by finding on test" in t)
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(\d+) of \d+(.*?)</td>', table)
+    assert [finding for finding, _, _ in rows] == list(FINDINGS)
+    assert all(("few" in mark) == (int(positives) < 10) for _, positives, mark in rows)
+
+
+def test_what_was_fed_back_is_held_against_its_promise(page: str, campaign: Campaign) -> None:
+    pseudo = next(r for r in campaign[0]["rounds"] if r["pseudo"])["pseudo"]
+    assert pseudo["selected"] > 0
+    said = words(page)
+    assert f"{pseudo['selected']:,} of {pseudo['predictions']:,} predictions on unlabelled training reports" in said
+    assert "at most 30.0\u00a0% wrong" in said or "at most 30.0 % wrong" in said
+    assert f"{pseudo['wrong']:,} are wrong" in said
+    assert "# of #" not in said
+    assert "Feedback against its control arm, round 2 on test" in said
+
+
+def test_examples_show_both_sides_of_the_disagreement(page: str) -> None:
+    section = page.split('id="examples"')[1].split("</section>")[0]
+    assert 1 <= section.count("<details") <= 10
+    assert "champion is right" in section
+    assert "<mark>" in section
+
+
+def test_report_text_is_escaped(campaign: Campaign, store_copy: Path, page_of: PageOf) -> None:
+    attack = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    change(
+        store_copy,
+        *(f"UPDATE reports SET {name} = {name} || '{attack}'" for name in ("findings", "impression", "text")),
+    )
+    made = page_of(campaign[0], store_copy, title=f"A {attack}")
+    assert "<script" not in made
+    assert "<img" not in made
+    assert made.count("&lt;script&gt;alert(1)") >= 3  # twice in the title, and in the examples
+
+
+def test_local_only_text_is_left_out_and_counted(campaign: Campaign, store_copy: Path, page_of: PageOf) -> None:
+    change(store_copy, "UPDATE corpora SET egress = 'local-only'")
+    section = page_of(campaign[0], store_copy).split('id="examples"')[1].split("</section>")[0]
+    assert "<details" not in section
+    assert 'class="text"' not in section
+    assert "local-only" in section
+    assert "text is left out" in section
+
+
+def test_corpus_without_a_policy_is_treated_as_local_only(
+    campaign: Campaign, store_copy: Path, page_of: PageOf
+) -> None:
+    change(store_copy, "DELETE FROM corpora")
+    section = page_of(campaign[0], store_copy).split('id="examples"')[1].split("</section>")[0]
+    assert "<details" not in section
+    assert "not on record" in section
+
+
+def test_lineage_query_runs_and_finds_the_training_rows(page: str, campaign: Campaign) -> None:
+    typed = re.search(r"<pre>teachback sql labels\.duckdb &#34;(.*?)&#34;</pre>", page) or re.search(
+        r'<pre>teachback sql labels\.duckdb "(.*?)"</pre>', page
+    )
+    assert typed
+    with duckdb.connect(str(campaign[1]), read_only=True) as connection:
+        found = connection.execute(html.unescape(typed[1])).fetchall()
+    champion = next(r for r in campaign[0]["rounds"] if r["name"] == campaign[0]["champion"])
+    assert len(found) >= sum(champion["labels_by_source"].values()) > 0
+
+
+def test_report_is_written_again_the_same(campaign: Campaign, page: str, page_of: PageOf) -> None:
+    assert page_of(campaign[0], campaign[1]) == page
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_overflows_sideways(page: str, tmp_path: Path, width: int) -> None:
+    opened = POLICY.sub("", page).replace("<details>", "<details open>")
+    (tmp_path / "page.html").write_text(opened, encoding="utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width), encoding="utf-8")
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
+        "--disable-sync --no-first-run --hide-scrollbars --allow-file-access-from-files --window-size=1400,1000"
+    )
+    made = subprocess.run(
+        [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", frame.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    title = re.search(r"<title>\[(\d+),(\d+)\]</title>", made.stdout)
+    assert title
+    assert int(title[2]) <= int(title[1]) == width
