@@ -1,7 +1,7 @@
 """The generator's truth as curated labels, for a store."""
 
 from teachback.store.corpora.imported import finding_labels
-from teachback.store.corpora.synthetic.generate import SyntheticReport
+from teachback.store.corpora.synthetic.truth import SyntheticReport
 from teachback.store.label import Label, Labeler
 
 __all__ = ["CURATOR", "curated_labels"]
