@@ -1,6 +1,8 @@
 """Load the base model and its tokenizer, quantized to NF4 where asked."""
 
+import logging
 import os
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ __all__ = ["compute_in_bf16", "load_base", "load_student", "load_tokenizer", "re
 
 def require_training() -> None:
     """Raise `MissingExtraError` unless the training part is installed; quieten its loading bars."""
+    # What these libraries say at import is meant for their developers: deprecations, and kernels of a hub.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import bitsandbytes  # noqa: F401
         import peft  # noqa: F401
@@ -21,10 +26,10 @@ def require_training() -> None:
         raise MissingExtraError(
             f"training needs {error.name}, which is not installed", "pip install 'teachback[train]'"
         ) from error
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
 
 
 def compute_in_bf16() -> bool:

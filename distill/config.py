@@ -100,10 +100,10 @@ def load_settings(preset: str, **overrides: Any) -> CampaignSettings:
         path = resources.files("teachback.distill") / "presets" / f"{preset}.yaml"
     if not path.is_file():
         raise SettingError(f"there is no preset {preset!r}", f"use one of {', '.join(preset_names())}, or a .yaml file")
-    fields: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    fields = _read_fields(preset, path.read_text(encoding="utf-8"))
     for name, value in overrides.items():
         if isinstance(value, dict):
-            fields[name] = {**fields.get(name, {}), **{k: v for k, v in value.items() if v is not None}}
+            fields[name] = {**(fields.get(name) or {}), **{k: v for k, v in value.items() if v is not None}}
         elif value is not None:
             fields[name] = value
     try:
@@ -112,3 +112,13 @@ def load_settings(preset: str, **overrides: Any) -> CampaignSettings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingError(f"{preset}: {where}: {first['msg']}", "see distill/config.py for the fields") from error
+
+
+def _read_fields(preset: str, text: str) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise SettingError(f"{preset} is not YAML: {' '.join(str(error).split())}", "mend the file") from error
+    if not isinstance(fields, dict):
+        raise SettingError(f"{preset} holds no fields", "write one `name: value` a line, as in distill/presets/")
+    return fields

@@ -45,7 +45,7 @@ def init_student(
     sizes = {name: value for name, value in given.items() if value is not None}
     if hidden:  # heads of 32, and the gated layer at 2.75 times the width, in multiples that NF4 packs
         sizes |= {"heads": max(1, hidden // 32), "feed_forward": max(64, int(hidden * 2.75) // 32 * 32)}
-    recipe = replace(Recipe(seconds=seconds, steps=steps, seed=seed), **sizes)
+    recipe = replace(Recipe(seconds=0.0 if steps else seconds, steps=steps, seed=seed), **sizes)
     texts = _texts(store, synthetic, synthetic_seed)
     console = Console(stderr=True)
     with Progress(
