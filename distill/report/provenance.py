@@ -111,14 +111,15 @@ def trace(connection: duckdb.DuckDBPyConnection, record: Mapping[str, Any]) -> P
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as (`train.lora_r`, `16`) pairs, in order."""
+    """Return nested settings as (`train.lora_r`, `16`) pairs, in order; of a folder's path only its end."""
     pairs: list[tuple[str, str]] = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
             pairs += flatten(value, f"{prefix}{name}.")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            pairs.append((f"{prefix}{name}", text))
+            folder = isinstance(value, str) and Path(value).is_absolute()
+            pairs.append((f"{prefix}{name}", f".../{Path(value).name}" if folder else text))
     return pairs
 
 

@@ -65,8 +65,8 @@ def headline(record: Mapping[str, Any], over_linear: Mapping[str, Any] | None = 
 def feedback_sentences(record: Mapping[str, Any]) -> list[str]:
     """Say for each feedback round what feedback brought over its control arm."""
     words: dict[Direction, str] = {
-        "better": "feedback helped",
-        "worse": "feedback did harm",
+        "better": "feedback is shown to help",
+        "worse": "feedback is shown to do harm",
         "not shown": "an effect of feedback is not shown",
         "undefined": "there is no interval to judge by",
     }
@@ -89,7 +89,7 @@ def _title(champion: Subject, split: str, shown: Direction) -> str:
     return {
         "better": f"{who} scores above its teacher on {split}",
         "worse": f"{who} is worse than its teacher on {split}",
-        "not shown": f"That {who[0].lower()}{who[1:]} differs from its teacher is not shown on {split}",
+        "not shown": f"It is not shown that {who[0].lower()}{who[1:]} differs from its teacher on {split}",
         "undefined": f"{who} could not be compared with its teacher on {split}",
     }[shown]
 

@@ -242,6 +242,5 @@ def _pseudo(summary: Mapping[str, Any], select: Mapping[str, Any]) -> PseudoView
 
 def _reason(reason: str) -> str:
     """`refused: the class is capped at the teacher's share, # of #` without its holes."""
-    return re.sub(
-        r"(, # of #| of #|the certified) ?#?", lambda m: m[1] if "certified" in m[1] else "", reason
-    ).removeprefix("refused: ")
+    named = reason.removeprefix("refused: ").replace("certified #", "certified threshold")
+    return re.split(r",? (?:of )?#", named)[0]

@@ -112,7 +112,7 @@ class Specimen:
             scored[split] = Scored(ids, given, calibrated, calibration.decide(calibrated))
         folder = self.store.path.parent / "campaigns"
         round_ = Round(f"rnd_{number}{arm}", number, arm, folder, labeler, training, calibration, scored)
-        pseudo, summary = self._feed_back(fed_by) if fed_by else ([], None)
+        pseudo, summary = self._feed_back(fed_by, number) if fed_by else ([], None)
         rows = [] if arm == "base" else assemble(self.frozen, SETTINGS, pseudo)
         self._keep(round_, rows, summary, against)
         return round_
@@ -147,8 +147,8 @@ class Specimen:
         np.put_along_axis(given, said[..., None], sure[..., None], axis=-1)
         return given.astype(np.float32)
 
-    def _feed_back(self, champion: Round) -> tuple[list[TrainingRow], dict[str, Any]]:
-        selection, rows = feed_back(champion, self.frozen, SETTINGS, self.truth("calibration"))
+    def _feed_back(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
+        selection, rows = feed_back(champion, self.frozen, SETTINGS, self.truth("calibration"), number)
         return rows, summarise(selection, champion.scored["pool"], self.truth("pool"))
 
     def _codes(self, round_: Round, split: str) -> NDArray[np.int8]:

@@ -76,7 +76,7 @@ def test_headline_says_when_a_difference_is_not_shown(campaign: Campaign, page_o
     champion = next(r for r in record["rounds"] if r["name"] == record["champion"])
     champion["test"]["over_teacher"]["micro"] = {"value": 0.01, "low": -0.02, "high": 0.04}
     said = words(page_of(record, campaign[1]))
-    assert "That the student (round 2 feedback) differs from its teacher is not shown on test" in said
+    assert "It is not shown that the student (round 2 feedback) differs from its teacher on test" in said
     assert "+0.010 [-0.020, +0.040]: not shown" in said
 
 
@@ -133,7 +133,9 @@ def test_what_was_fed_back_is_held_against_its_promise(page: str, campaign: Camp
     assert f"{pseudo['selected']:,} of {pseudo['predictions']:,} predictions on unlabelled training reports" in said
     assert "at most 30.0\u00a0% wrong" in said or "at most 30.0 % wrong" in said
     assert f"{pseudo['wrong']:,} are wrong" in said
-    assert "# of #" not in said
+    refused = said.split("refused because predictions")[1].split("round 2 control")[0]
+    assert "no threshold certified" in refused
+    assert "#" not in refused
     assert "Feedback against its control arm, round 2 on test" in said
 
 

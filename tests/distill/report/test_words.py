@@ -14,6 +14,7 @@ from teachback.distill.report import print_campaign
 from teachback.distill.report.examples import highlight
 from teachback.distill.report.figures import as_change, as_figure, direction, promise_kept, wilson
 from teachback.distill.report.plots import Scale, interval_scale, interval_track, loss_curve
+from teachback.distill.report.provenance import flatten
 
 Campaign = tuple[dict[str, Any], Path]
 
@@ -107,3 +108,12 @@ def test_terminal_names_every_subject_decision_and_the_page(campaign: Campaign) 
     assert "round 1 feedback: promoted over base model" in said
     assert "Feedback against its control arm, round 2 on gate" in said
     assert "Report: made/report.html" in said
+
+
+def test_settings_are_named_in_full_but_folders_by_their_end() -> None:
+    settings = {"student": "/srv/models/base-8b", "tasks": ["findings", "diseases"], "train": {"lora_r": 16}}
+    assert flatten(settings) == [
+        ("student", ".../base-8b"),
+        ("tasks", "findings, diseases"),
+        ("train.lora_r", "16"),
+    ]
