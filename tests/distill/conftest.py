@@ -1,0 +1,125 @@
+"""A tokenizer, a tiny Llama and a labelled store, each made once by the package's own code."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from teachback.agents.assemble import TeacherSettings, teach_store
+from teachback.agents.selection import Selection
+from teachback.agents.teach import TeachConfig
+from teachback.distill.config import CampaignSettings, load_settings
+from teachback.distill.init_student import Recipe, init_student, train_tokenizer
+from teachback.distill.prompt import load_student_prompt
+from teachback.distill.questions import Questions
+from teachback.store.corpora.imported import Corpus
+from teachback.store.corpora.intake import import_reports, reading_of
+from teachback.store.corpora.synthetic import generate
+from teachback.store.corpora.synthetic.curated import CURATOR, curated_labels
+from teachback.store.database import Store
+
+RECIPE = Recipe(vocabulary=1024, hidden=64, layers=2, heads=2, feed_forward=192, batch=8, steps=5, seconds=0.0)
+REPORTS, TAUGHT = 160, 40
+
+
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    """PyTorch on one thread; tests that need it are skipped where the light part alone is installed."""
+    for module in ("bitsandbytes", "peft", "trl"):
+        pytest.importorskip(module)
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    from teachback.distill.base import require_training
+
+    require_training()
+    return torch
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    return RECIPE
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    return [entry.report.text("full") for entry in generate(200, seed=7)]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(torch: Any, texts: list[str]) -> Any:
+    return train_tokenizer(texts, RECIPE)
+
+
+@pytest.fixture(scope="session")
+def ask(tokenizer: Any) -> Callable[..., Questions]:
+    """Make questions with the session's tokenizer."""
+
+    def make(max_length: int = 512, prompt: str = "short") -> Questions:
+        return Questions(tokenizer, max_length=max_length, **load_student_prompt(prompt))
+
+    return make
+
+
+@pytest.fixture
+def llama(torch: Any, tokenizer: Any) -> Any:
+    """A tiny Llama of random weights, fp32, the same for every test."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=1024,
+        initializer_range=0.2,
+        attn_implementation="eager",
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LlamaForCausalLM(shape).eval()
+
+
+@pytest.fixture(scope="session")
+def student(torch: Any, texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny student that was pretrained for five steps."""
+    folder = tmp_path_factory.mktemp("student")
+    init_student(texts, folder, RECIPE, load_student_prompt("short"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of synthetic reports with their truth, 40 of `train` and all that judges labelled by both teachers."""
+    path = tmp_path_factory.mktemp("labelled") / "labels.duckdb"
+    pairs = ((entry.report, curated_labels(entry)) for entry in generate(REPORTS, seed=1))
+    corpus = Corpus("synthetic", licence=None, egress="any", source="generator")
+    with Store(path) as opened:
+        import_reports(opened, reading_of(pairs, corpus, [CURATOR], total=REPORTS))
+    settings = TeacherSettings("stand-in", rule_scope="mimic")
+    for selection in (Selection(splits=("train",), limit=TAUGHT), Selection(splits=("gate", "test"))):
+        teach_store(path, settings, TeachConfig(selection, chunk=50))
+    return path
+
+
+@pytest.fixture
+def store_path(labelled: Path, tmp_path: Path) -> Path:
+    """A copy of the labelled store of the test's own."""
+    return Path(shutil.copy(labelled, tmp_path / "labels.duckdb"))
+
+
+@pytest.fixture
+def settle(student: Path) -> Callable[..., CampaignSettings]:
+    """Settings of a campaign of few steps; what is given goes before."""
+
+    def make(**given: Any) -> CampaignSettings:
+        train = {"epochs": 0.2, "batch": 8, "micro_batch": 8, "logging_steps": 1, "learning_rate": 1e-2}
+        chosen = {"student": str(student), **given, "train": {**train, **given.get("train", {})}}
+        return load_settings("tiny-cpu", **chosen)
+
+    return make
