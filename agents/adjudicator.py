@@ -1,6 +1,7 @@
 """The adjudicator: sees a report, the votes that differ and their evidence, and decides target by target."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from teachback.agents.calls import Answer, ChatRequest, JsonForm
@@ -29,15 +30,23 @@ class Adjudicator:
         scope: The sections that it shows the model and grounds evidence in.
     """
 
-    def __init__(self, client: LLMClient, prompt: Prompt | None = None, scope: Scope = "full") -> None:
+    def __init__(
+        self,
+        client: LLMClient,
+        prompt: Prompt | None = None,
+        scope: Scope = "full",
+        weighs: Sequence[str] = (),
+    ) -> None:
         self.client = client
+        self.weighs = tuple(weighs)
         self.prompt = prompt or load_prompt("adjudicator")
         self.scope: Scope = scope
 
     @cached_property
     def spec(self) -> Labeler:
-        """Who it is: another prompt, form, parameter, model or endpoint makes another labeler."""
-        return spec_of("adjudicator", self.client.settings, self.prompt, FORM, self.scope)
+        """Who it is: another prompt, form, parameter, model or endpoint, or other voters, make another labeler."""
+        spec = spec_of("adjudicator", self.client.settings, self.prompt, FORM, self.scope)
+        return replace(spec, parameters={**spec.parameters, "weighs": list(self.weighs)})
 
     def request(self, report: Report, disputes: Sequence[Dispute]) -> ChatRequest:
         """Return the request that decides a report's disputes; their order does not change it."""

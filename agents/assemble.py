@@ -101,7 +101,9 @@ def assemble(settings: TeacherSettings, cache: CallCache) -> Assembled:
         load_prompt("adjudicator", settings.adjudicator_prompt),
     )
     llm = LLMLabeler(client, prompts[0], settings.scope)
-    adjudicator = Adjudicator(client, prompts[1], settings.scope)
+    # Its verdicts belong to these voters: another teacher's disputes in the same store are none of its business.
+    voters = (rule.spec.labeler_id, llm.spec.labeler_id)
+    adjudicator = Adjudicator(client, prompts[1], settings.scope, weighs=voters)
     return Assembled(Teachers(rule, llm, adjudicator), client, prompts)
 
 

@@ -87,9 +87,10 @@ class Campaign:
         """
         rows = assemble(self.frozen, self.settings)
         champion, stopped = self._base(rows), ""
+        fed: list[TrainingRow] = []  # what earlier rounds that passed the gate were fed
         for number in range(1, self.settings.rounds + 1):
-            pseudo, summary = ([], None) if number == 1 else self._pseudo(champion)
-            taught = assemble(self.frozen, self.settings, pseudo)
+            pseudo, summary = ([], None) if number == 1 else self._pseudo(champion, number)
+            taught = assemble(self.frozen, self.settings, [*fed, *pseudo])
             if number > 1 and not any(row.selected for row in pseudo):
                 stopped = f"round {number} has no certified prediction to feed back"
                 break
@@ -105,6 +106,7 @@ class Campaign:
                 stopped = f"round {number} did not pass the gate; its pseudo-labels are void"
                 break
             champion = candidate
+            fed += [row for row in pseudo if row.selected]
             if changed < FEWEST_CHANGES:
                 stopped = f"round {number} changed {changed:.1%} of the gate's labels, under {FEWEST_CHANGES:.0%}"
                 break
@@ -139,9 +141,9 @@ class Campaign:
         trees = len({(row.label.report_id, row.label.scope) for row in rows if row.selected})
         return max(1, math.ceil(self.settings.train.epochs * trees / self.settings.train.batch))
 
-    def _pseudo(self, champion: Round) -> tuple[list[TrainingRow], dict[str, Any]]:
+    def _pseudo(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)
-        selection, rows = feed_back(champion, self.frozen, self.settings, truth)
+        selection, rows = feed_back(champion, self.frozen, self.settings, truth, number)
         known = Bench(self.store.connection, "train", self.settings.corpus, self.frozen.teacher_id).truth
         pool = champion.scored["pool"]
         return rows, summarise(selection, pool, align(pool.report_ids, known.report_ids, known.codes))

@@ -1,6 +1,7 @@
 """From a champion's selection to the rows of the next round, and what those rows are worth where truth is known."""
 
 import re
+import zlib
 from collections import Counter
 from typing import Any
 
@@ -20,7 +21,7 @@ _NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 
 def feed_back(
-    champion: Round, frozen: Frozen, settings: CampaignSettings, truth: NDArray[np.int8]
+    champion: Round, frozen: Frozen, settings: CampaignSettings, truth: NDArray[np.int8], number: int
 ) -> tuple[Selection, list[TrainingRow]]:
     """Select pseudo-labels from the champion's predictions on the pool.
 
@@ -29,6 +30,8 @@ def feed_back(
         frozen: The campaign's inputs.
         settings: Error, confidence, weights and caps.
         truth: (N, 13) curated codes of the calibration split.
+        number: The round to feed. Each feedback round has a part of the pool of its own, so that no champion labels
+            reports that it trained on.
 
     Returns:
         The selection and a row for every prediction, refused ones with their reason.
@@ -40,7 +43,9 @@ def feed_back(
     prior = np.array([[counts[f, s] for s in STATUSES] for f in FINDINGS], float)
     prior /= np.maximum(prior.sum(axis=1, keepdims=True), 1)
     budget = int(settings.select.share * len(findings))
-    selection = select(pool.probabilities, pool.codes, certificates, prior, budget)
+    parts = max(1, settings.rounds - 1)
+    mine = np.array([zlib.crc32(r.encode()) % parts == (number - 2) % parts for r in pool.report_ids], bool)
+    selection = select(pool.probabilities, pool.codes, certificates, prior, budget, mine)
     rows = []
     for label, (i, f) in zip(student_labels(champion, pool, settings), np.ndindex(pool.codes.shape), strict=True):
         taken = bool(selection.selected[i, f])

@@ -91,6 +91,7 @@ def select(
     certificates: dict[tuple[int, int], Certificate],
     prior: NDArray[np.float64],
     budget: int,
+    eligible: NDArray[np.bool_] | None = None,
 ) -> Selection:
     """Choose pseudo-labels from the pool.
 
@@ -101,16 +102,18 @@ def select(
         prior: (13, 4) share of each status among the teacher's labels of each finding: no class may be larger among
             the selected than the teacher has it among all, or feedback would drift towards the easy classes.
         budget: The most labels to take in all.
+        eligible: (N,) which reports may be taken; all of them if not given.
 
     Returns:
         The selection; within a class the surest come first.
     """
-    n = len(codes)
+    may = np.ones(len(codes), bool) if eligible is None else eligible
+    n = int(may.sum())
     selected = np.zeros(codes.shape, bool)
-    reasons = np.full(codes.shape, "", object)
+    reasons = np.full(codes.shape, "refused: kept for another round", object)
     margin = np.full(codes.shape, -np.inf)
     for (f, s), certificate in certificates.items():
-        chosen = np.flatnonzero(codes[:, f] == s)
+        chosen = np.flatnonzero((codes[:, f] == s) & may)
         if certificate.threshold is None:
             reasons[chosen, f] = (
                 f"refused: no threshold certified ({certificate.candidates} calibration predictions of this class)"
