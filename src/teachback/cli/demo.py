@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,7 +125,7 @@ def _rounds(
     settings = load_settings(preset, student=student, corpus="synthetic", seed=seed, train={"seed": seed})
     console.print("3. Rounds:")
     with RoundsBar(console) as bar:
-        record, _ = run_campaign(store, settings, bar, command="demo")
+        record, _ = run_campaign(store, settings, bar, command=shlex.join(["teachback", *sys.argv[1:]]))
     connection, _ = open_snapshot(store)
     write_report(record, connection, page, title="Teachback demo")
     connection.close()
