@@ -151,8 +151,8 @@ def test_a_finding_is_present_from_the_threshold_on_else_the_likeliest_other() -
 
 
 def test_expected_calibration_error_by_hand() -> None:
-    # Bin [.9, 1]: mean .95, right 1 of 2, gap .45, weight 2/4. Bin [.1, .2): .15, 0 of 1, .15, 1/4. Bin [.5, .6): .5, 1 of
-    # 1, gap .5, 1/4. Sum: .225 + .0375 + .125 = .3875.
+    # Bin [.9, 1]: mean .95, right 1 of 2, gap .45, weight 2/4. Bin [.1, .2): .15, right 0 of 1, gap .15, weight 1/4.
+    # Bin [.5, .6): .5, right 1 of 1, gap .5, weight 1/4. Sum: .225 + .0375 + .125 = .3875.
     probability, right = np.array([0.9, 1.0, 0.15, 0.5]), np.array([True, False, False, True])
     assert expected_calibration_error(probability, right) == pytest.approx(0.3875)
     assert math.isnan(expected_calibration_error(np.zeros(0), np.zeros(0, bool)))

@@ -99,7 +99,7 @@ def test_a_class_just_above_the_bound_is_rarely_certified() -> None:
 
 
 def test_a_threshold_below_the_true_one_is_rarely_certified() -> None:
-    """Where a score s is wrong with probability 0.4 (1 - s), those above t are wrong in 0.2 (1 - t): 5 % at t = 0.75."""
+    """Where a score s is wrong with probability 0.4 (1 - s), those above t are with 0.2 (1 - t): 5 % at t = 0.75."""
     random = np.random.default_rng(1)
     too_low = found_any = 0
     rounds = 200
@@ -181,6 +181,16 @@ def test_over_budget_the_least_certain_go_by_their_share_above_the_threshold() -
     assert selection.selected[:, :2].tolist() == [[True, False], [False, True]]
     assert selection.reasons[1, 0] == "refused: over the round's budget of 2 pseudo-labels"
     assert select(probabilities, codes, given, NO_CAP, budget=0).selected.sum() == 0
+
+
+def test_reports_kept_for_another_round_are_left_alone_and_the_cap_counts_the_others() -> None:
+    probabilities = np.zeros((10, 13, 4), np.float32)
+    probabilities[..., ABSENT] = np.linspace(0.7, 0.95, 10)[:, None]
+    codes = np.full((10, 13), ABSENT, np.int8)
+    eligible = np.arange(10) < 4  # 25 % of these four is one: the surest of them
+    selection = select(probabilities, codes, certificates(), np.full((13, 4), 0.25), 1000, eligible)
+    assert np.flatnonzero(selection.selected[:, 0]).tolist() == [3]
+    assert set(selection.reasons[4:].ravel()) == {"refused: kept for another round"}
 
 
 def test_an_empty_pool_selects_nothing() -> None:

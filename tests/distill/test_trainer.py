@@ -1,0 +1,207 @@
+import copy
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from teachback.distill.base import load_base, load_tokenizer
+from teachback.distill.config import TrainSettings
+from teachback.distill.prompt import load_student_prompt
+from teachback.distill.questions import Questions, Target
+from teachback.distill.train import train_adapter
+from teachback.distill.trainer import build_trainer
+from teachback.distill.tree import TreeRow, collate
+from teachback.errors import TrainingError
+
+PLAIN = TrainSettings(quantize=False, lora_r=4, batch=4, micro_batch=4, schedule="constant", warmup_steps=0)
+TARGETS = (
+    {"Edema": Target("present", 1.0), "Fracture": Target("unmentioned", 0.4)},
+    {"Pneumonia": Target("uncertain", 2.0), "diseases": Target("pleural effusion J90; gout M10.9", 0.2)},
+)
+
+
+@pytest.fixture
+def rows(ask: Callable[..., Questions], texts: list[str]) -> list[TreeRow]:
+    questions = ask()
+    return [questions.row(text, TARGETS[i % 2]) for i, text in enumerate(texts[:8])]
+
+
+def by_hand(torch: Any, model: Any, rows: Sequence[TreeRow]) -> float:
+    """The weighted mean of the answer tokens' cross entropies, each branch computed as a prompt of its own."""
+    total = weights = 0.0
+    for row in rows:
+        for number in range(1, len(row.ends) + 1):
+            own = [i for i, owner in enumerate(row.branches) if owner in (0, number)]
+            with torch.inference_mode():
+                scores = model(input_ids=torch.tensor([[row.input_ids[i] for i in own]])).logits[0].log_softmax(-1)
+            for place, i in enumerate(own):
+                if row.labels[i] >= 0:
+                    total -= row.weights[i] * float(scores[place - 1, row.labels[i]])
+                    weights += row.weights[i]
+    return total / weights
+
+
+def loss_of(trainer: Any, rows: Sequence[TreeRow], items: int | None = None) -> float:
+    batch = collate(rows, trainer.processing_class.pad_token_id)
+    return float(trainer.compute_loss(trainer.model.eval(), batch, num_items_in_batch=items).detach())
+
+
+def test_the_loss_is_the_weighted_mean_over_answer_tokens(
+    torch: Any, llama: Any, tokenizer: Any, rows: list[TreeRow], tmp_path: Path
+) -> None:
+    expected = by_hand(torch, copy.deepcopy(llama), rows[:4])
+    trainer = build_trainer(llama, tokenizer, rows, PLAIN, tmp_path, steps=1)
+    assert loss_of(trainer, rows[:4]) == pytest.approx(expected, rel=1e-4)
+    assert loss_of(trainer, rows[4:]) != pytest.approx(expected, rel=1e-4)
+
+
+def test_answers_of_weight_zero_change_nothing(
+    llama: Any, tokenizer: Any, rows: list[TreeRow], ask: Callable[..., Questions], tmp_path: Path
+) -> None:
+    weightless = ask().row("Edema. " * 30, {"Edema": Target("absent", 0.0), "Fracture": Target("present", 0.0)})
+    trainer = build_trainer(llama, tokenizer, rows, PLAIN, tmp_path, steps=1)
+    assert loss_of(trainer, [*rows[:2], weightless]) == pytest.approx(loss_of(trainer, rows[:2]), rel=1e-4)
+    assert loss_of(trainer, [weightless]) == 0.0  # and no division by zero
+
+
+def test_micro_batches_count_alike_whatever_their_weights_sum_to(
+    llama: Any, tokenizer: Any, rows: list[TreeRow], tmp_path: Path
+) -> None:
+    """The weights are normalised in each micro-batch; a step is the mean of its micro-batches' weighted means."""
+    trainer = build_trainer(llama, tokenizer, rows, PLAIN, tmp_path, steps=1)
+    trainer.current_gradient_accumulation_steps = 2
+    halves = [loss_of(trainer, rows[:1], items=9), loss_of(trainer, rows[1:2], items=9)]
+    means = [loss_of(trainer, rows[:1]), loss_of(trainer, rows[1:2])]
+    assert sum(halves) == pytest.approx(sum(means) / 2)
+    assert sum(halves) != pytest.approx(loss_of(trainer, rows[:2]), rel=1e-3)
+
+
+def gradients(torch: Any, model: Any, tokenizer: Any, rows: list[TreeRow], settings: TrainSettings, out: Path) -> Any:
+    """Train one step; return the gradients that the optimizer saw, as one vector."""
+    from transformers import TrainerCallback
+
+    seen: list[Any] = []
+
+    class Look(TrainerCallback):  # type: ignore[misc]
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+            grads = [p.grad.flatten().clone() for p in model.parameters() if p.requires_grad]
+            seen.append(torch.cat(grads))
+
+    trainer = build_trainer(model, tokenizer, rows, settings, out, steps=1)
+    trainer.add_callback(Look())
+    trainer.train()
+    (gradient,) = seen
+    return gradient
+
+
+def test_accumulating_micro_batches_is_one_large_batch(
+    torch: Any, llama: Any, tokenizer: Any, ask: Callable[..., Questions], texts: list[str], tmp_path: Path
+) -> None:
+    """With as many answer tokens of equal weight in each; otherwise see the test above."""
+    targets = {"Edema": Target("present", 1.0), "Fracture": Target("unmentioned", 1.0)}
+    rows = [ask().row(text, targets) for text in texts[:8]]
+    at_once, in_four = (PLAIN.model_copy(update={"batch": 8, "micro_batch": size}) for size in (8, 2))
+    whole = gradients(torch, copy.deepcopy(llama), tokenizer, rows, at_once, tmp_path)
+    parts = gradients(torch, llama, tokenizer, rows, in_four, tmp_path)
+    assert whole.norm() > 0
+    # bf16 products where the machine has them: three digits
+    assert (whole - parts).norm() / whole.norm() < 0.02
+
+
+def test_adapters_are_fp32_on_an_nf4_base_and_alone_learn(
+    torch: Any, student: Path, texts: list[str], tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(str(student))
+    questions = Questions(tokenizer, max_length=512, **load_student_prompt("short"))
+    rows = [questions.row(text, TARGETS[0]) for text in texts[:8]]
+    model = load_base(str(student), quantize=True)
+    settings = PLAIN.model_copy(update={"quantize": True, "learning_rate": 1e-5})
+    trainer = build_trainer(model, tokenizer, rows, settings, tmp_path, steps=3)
+    learning = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
+    assert learning
+    assert all("lora_" in name and p.dtype == torch.float32 for name, p in learning.items())
+    # Seven linear layers in each of two blocks, two matrices each; the output layer stays out.
+    assert len(learning) == 7 * 2 * 2
+    frozen = {name: p for name, p in trainer.model.named_parameters() if not p.requires_grad}
+    assert sum(type(p).__name__ == "Params4bit" for p in frozen.values()) == 14
+    before = {name: p.detach().clone() for name, p in (learning | frozen).items()}
+    trainer.train()
+    assert all(p.dtype == torch.float32 for p in learning.values())
+    assert all(torch.equal(p, before[name]) for name, p in frozen.items())
+    # At a learning rate at which bf16 would round nearly every step of lora_A away.
+    changed = torch.cat([(p != before[name]).flatten() for name, p in learning.items() if "lora_A" in name])
+    assert changed.float().mean() > 0.9
+
+
+def test_no_rows_is_an_error(llama: Any, tokenizer: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no rows to train on"):
+        build_trainer(llama, tokenizer, [], PLAIN, tmp_path, steps=1)
+
+
+class Killed(BaseException):
+    """Stands for what ends a process in the middle of a training."""
+
+
+@pytest.fixture
+def lesson(student: Path, texts: list[str]) -> Callable[..., dict[str, Any]]:
+    """Train six steps with a checkpoint every second, into a folder; stop at a step if told."""
+    tokenizer = load_tokenizer(str(student))
+    questions = Questions(tokenizer, max_length=512, **load_student_prompt("short"))
+    rows = [questions.row(text, TARGETS[i % 2]) for i, text in enumerate(texts[:10])]
+    settings = TrainSettings(
+        lora_r=4, lora_dropout=0.1, batch=4, micro_batch=4, logging_steps=1, save_steps=2, learning_rate=1e-2
+    )
+
+    def train(folder: Path, stop_at: int = 0) -> dict[str, Any]:
+        def progress(step: int, loss: float) -> None:
+            if step == stop_at:
+                raise Killed
+
+        return train_adapter(str(student), tokenizer, rows, settings, folder, steps=6, progress=progress)
+
+    return train
+
+
+def test_a_training_is_the_same_for_the_same_seed_and_learns(
+    torch: Any, lesson: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    one, other = lesson(tmp_path / "one"), lesson(tmp_path / "other")
+    assert one["adapter_hash"] == other["adapter_hash"]
+    assert one["losses"] == other["losses"]
+    assert [step for step, _ in one["losses"]] == [1, 2, 3, 4, 5, 6]
+    assert one["losses"][-1][1] < one["losses"][0][1]
+    assert one["rows"] == 10
+    assert not one["resumed"]
+    assert not (tmp_path / "one" / "checkpoints").exists()
+
+
+def test_a_finished_training_is_not_repeated(torch: Any, lesson: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    first = lesson(tmp_path)
+    written = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    again = lesson(tmp_path)
+    assert again == json.loads(json.dumps(first))
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == written
+
+
+@pytest.mark.parametrize("damage", ["none", "half written", "state cut short"])
+def test_a_stopped_training_goes_on_from_its_last_whole_checkpoint(
+    torch: Any, lesson: Callable[..., dict[str, Any]], tmp_path: Path, damage: str
+) -> None:
+    uninterrupted = lesson(tmp_path / "whole")
+    folder = tmp_path / "stopped"
+    with pytest.raises(Killed):
+        lesson(folder, stop_at=5)
+    assert [entry.name for entry in (folder / "checkpoints").glob("checkpoint-*")] == ["checkpoint-4"]
+    assert not (folder / "train.json").exists()
+    if damage != "none":  # killed while writing the next one
+        (folder / "checkpoints" / "checkpoint-6").mkdir()
+        (folder / "checkpoints" / "checkpoint-6" / "adapter_model.safetensors").write_bytes(b"\0" * 10)
+    if damage == "state cut short":
+        (folder / "checkpoints" / "checkpoint-6" / "trainer_state.json").write_text('{"global_step": 6, ')
+    record = lesson(folder)
+    assert record["resumed"]
+    assert [step for step, _ in record["losses"]] == [1, 2, 3, 4, 5, 6]
+    assert record["losses"] == uninterrupted["losses"]
+    assert record["adapter_hash"] == uninterrupted["adapter_hash"]  # to the bit, optimizer and dropout included
