@@ -75,7 +75,7 @@ def train_adapter(
         "tokens_per_second": tokens / len(rows) * settings.batch * (steps - done_before) / seconds,
         "resumed": checkpoint is not None,
         "quantized": settings.quantize,
-        "losses": [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
+        "losses": [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry],
     }
     save_json(folder / "train.json", record)
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -1,0 +1,197 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from teachback.distill.config import CampaignSettings, load_settings
+from teachback.distill.run import run_campaign
+from teachback.errors import StoreError
+from teachback.store.database import open_snapshot
+
+Settle = Callable[..., CampaignSettings]
+# A student of five steps of pretraining learns little in ten more: enough to change some of the gate's labels, and far
+# too little to certify 5 %. An error of 45 % can be certified by six predictions: 0.55 ** 6 = 0.028.
+LEARNING = {"epochs": 1.0, "learning_rate": 3e-2}
+LENIENT = {"error": 0.45}
+
+
+def ask(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.fixture(scope="module")
+def finished(
+    labelled: Path, student: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, CampaignSettings, dict[str, Any], Path, list[str]]:
+    """A campaign of two rounds that ran to its end: store, settings, record, folder, and what progress was told."""
+    path = Path(shutil.copy(labelled, tmp_path_factory.mktemp("finished") / "labels.duckdb"))
+    train = {"batch": 8, "micro_batch": 8, "logging_steps": 1, **LEARNING}
+    settings = load_settings("tiny-cpu", student=str(student), select=LENIENT, train=train)
+    told: list[str] = []
+    record, folder = run_campaign(path, settings, lambda what, done, total: told.append(what))
+    return path, settings, record, folder, told
+
+
+def test_a_campaign_trains_gates_feeds_back_and_controls(finished: Any) -> None:
+    _, _, record, folder, _ = finished
+    assert record == json.loads((folder / "campaign.json").read_text())
+    names = [round_["name"] for round_ in record["rounds"]]
+    assert names == ["base model", "round 1 feedback", "round 2 feedback", "round 2 control", "linear"]
+    by_name = dict(zip(names, record["rounds"], strict=True))
+    assert by_name["base model"]["decision"] is None
+    assert by_name["round 1 feedback"]["decision"]["against"] == "base model"
+    assert by_name["round 2 feedback"]["decision"]["against"] == "round 1 feedback"
+    assert by_name["round 2 control"]["decision"] is None
+    # The arms share budget and seed, and differ in the pseudo-labels alone.
+    fed, control = by_name["round 2 feedback"], by_name["round 2 control"]
+    assert fed["training"]["steps"] == control["training"]["steps"]
+    assert fed["labels_by_source"]["pseudo"] == fed["pseudo"]["selected"] > 0
+    assert control["labels_by_source"] == by_name["round 1 feedback"]["labels_by_source"]
+    assert fed["labels_by_source"]["teacher"] == control["labels_by_source"]["teacher"] == record["training_labels"]
+    assert [compared["round"] for compared in record["feedback_over_control"]] == [2]
+    assert fed["pseudo"]["predictions"] == 13 * record["splits"]["pool"]
+    assert fed["pseudo"]["selected"] + sum(fed["pseudo"]["refused"].values()) == fed["pseudo"]["predictions"]
+
+
+def test_every_subject_is_judged_on_gate_and_test(finished: Any) -> None:
+    _, _, record, _, _ = finished
+    for judged in (*record["rounds"], *record["teacher"]["subjects"]):
+        for split in ("gate", "test"):
+            figures = judged[split]["figures"]
+            assert figures["n_reports"] == record["splits"][split]
+            assert figures["micro"]["low"] <= figures["micro"]["value"] <= figures["micro"]["high"]
+    assert [subject["kind"] for subject in record["teacher"]["subjects"]] == ["rule", "llm", "teacher"]
+    champion = next(round_ for round_ in record["rounds"] if round_["name"] == record["champion"])
+    assert record["champion_adapter"] == f"{champion['folder']}/adapter"
+    assert set(record["diseases"]) == {"n", record["champion"], "teacher"}
+
+
+def test_the_store_holds_rounds_rows_labels_figures_and_decisions(finished: Any) -> None:
+    path, _, record, _, _ = finished
+    rounds = ask(path, 'SELECT "round", arm, adapter_hash IS NULL FROM rounds ORDER BY 1, 2')
+    assert rounds == [(1, "feedback", False), (1, "linear", True), (2, "control", False), (2, "feedback", False)]
+    for round_ in record["rounds"][1:]:
+        chosen = f"round_id = '{round_['round_id']}'"
+        by_source = dict(
+            ask(path, f"SELECT source, count(*) FROM training_rows WHERE {chosen} AND selected GROUP BY 1")
+        )
+        assert by_source == round_["labels_by_source"]
+        labelled = sum(record["splits"][split] for split in ("pool", "calibration", "gate", "test"))
+        assert ask(path, f"SELECT count(*) FROM labels WHERE {chosen}") == [(13 * labelled,)]
+        for split in ("gate", "test"):
+            micro = f"split = '{split}' AND metric = 'micro_f1'"
+            stored = ask(path, f"SELECT value FROM evaluations WHERE {chosen} AND {micro}")
+            assert stored == [(round_[split]["figures"]["micro"]["value"],)]
+    decided = ask(path, "SELECT round_id, promoted FROM round_decisions ORDER BY created_at, round_id")
+    assert dict(decided) == {
+        round_["round_id"]: round_["decision"]["promoted"] for round_ in record["rounds"] if round_["decision"]
+    }
+    assert ask(path, "SELECT status FROM run_ends JOIN runs USING (run_id) WHERE command = 'distill'") == [
+        ("finished",)
+    ]
+
+
+def test_refused_predictions_are_kept_with_their_reason(finished: Any) -> None:
+    path, _, record, _, _ = finished
+    fed = next(round_ for round_ in record["rounds"] if round_["name"] == "round 2 feedback")
+    chosen = f"round_id = '{fed['round_id']}' AND source = 'pseudo'"
+    rows = ask(path, f"SELECT selected, reason, weight FROM training_rows WHERE {chosen}")
+    assert len(rows) == fed["pseudo"]["predictions"]
+    for selected, reason, weight in rows:
+        assert reason.startswith("certified at" if selected else "refused: ")
+        assert 0 < weight <= 0.4 if selected else weight == 0
+
+
+def test_pseudo_labels_come_from_reports_that_no_teacher_labelled_and_no_judge_holds(finished: Any) -> None:
+    path, _, _, _, _ = finished
+    strays = """SELECT count(*) FROM training_rows w JOIN splits s USING (report_id)
+        WHERE s.split <> 'train' OR (w.source = 'pseudo' AND w.report_id IN (SELECT report_id FROM committed))"""
+    assert ask(path, strays) == [(0,)]
+
+
+def test_one_query_goes_from_an_adapter_to_the_prompts(finished: Any) -> None:
+    path, _, record, _, _ = finished
+    champion = next(round_ for round_ in record["rounds"] if round_["name"] == record["champion"])
+    query = f"""SELECT labeler_kind, count(DISTINCT label_id), count(prompt_text), count(response), count(impression_text)
+        FROM adapter_lineage WHERE adapter_hash = '{champion["training"]["adapter_hash"]}' GROUP BY 1 ORDER BY 1"""
+    kinds = {kind: counts for kind, *counts in ask(path, query)}
+    assert set(kinds) >= {"llm", "adjudicator"}
+    for kind in ("llm", "adjudicator"):
+        labels, prompts, responses, _ = kinds[kind]
+        assert labels == prompts == responses > 0
+    assert sum(labels for labels, *_ in kinds.values()) == sum(champion["labels_by_source"].values())
+
+
+def test_readers_see_the_finished_campaign(finished: Any) -> None:
+    path, _, _, _, _ = finished
+    connection, _ = open_snapshot(path)
+    with connection:
+        assert connection.execute("SELECT count(*) FROM rounds").fetchone() == (4,)
+
+
+def test_test_is_opened_once_after_the_last_decision(finished: Any) -> None:
+    _, _, _, folder, told = finished
+    opened = [what for what in told if what == "predict test"]
+    last_training = max(i for i, what in enumerate(told) if what.startswith("train round"))
+    assert told.index("predict test") > last_training
+    assert opened
+    for predictions in folder.rglob("predictions-*.npz"):
+        assert predictions.name in ("predictions-calibration-gate-pool.npz", "predictions-test.npz")
+    last_calibration = max(file.stat().st_mtime_ns for file in folder.rglob("calibration.json"))
+    assert all(file.stat().st_mtime_ns > last_calibration for file in folder.rglob("predictions-test.npz"))
+
+
+def test_run_again_nothing_is_done_again(finished: Any) -> None:
+    path, settings, record, folder, _ = finished
+    times = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
+    counts = "SELECT (SELECT count(*) FROM labels), (SELECT count(*) FROM runs), (SELECT count(*) FROM evaluations)"
+    before = ask(path, counts)
+    told: list[str] = []
+    again, _ = run_campaign(path, settings, lambda what, done, total: told.append(what))
+    assert again == record
+    assert told == []
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == times
+    assert ask(path, counts) == before
+
+
+def test_without_its_record_a_campaign_is_put_together_from_its_files(finished: Any, tmp_path: Path) -> None:
+    path, settings, record, folder, _ = finished
+    (folder / "campaign.json").rename(tmp_path / "campaign.json")
+    times = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+    counts = """SELECT (SELECT count(*) FROM labels), (SELECT count(*) FROM training_rows),
+        (SELECT count(*) FROM evaluations), (SELECT count(*) FROM rounds), (SELECT count(*) FROM labelers)"""
+    before = ask(path, counts)
+    told: list[str] = []
+    again, _ = run_campaign(path, settings, lambda what, done, total: told.append(what))
+    assert told == []
+    assert {**again, "seconds": 0} == {**json.loads((tmp_path / "campaign.json").read_text()), "seconds": 0}
+    assert {file: file.stat().st_mtime_ns for file in times} == times
+    assert ask(path, counts) == before
+
+
+def test_where_nothing_can_be_certified_the_campaign_says_so_and_stops(
+    torch: Any, store_path: Path, settle: Settle
+) -> None:
+    record, _ = run_campaign(store_path, settle(train=LEARNING, linear=False, tasks=["findings"]))
+    assert [round_["name"] for round_ in record["rounds"]] == ["base model", "round 1 feedback"]
+    assert record["champion"] == "round 1 feedback"
+    assert record["stopped"] == "round 2 has no certified prediction to feed back"
+    assert record["feedback_over_control"] == []
+    assert record["diseases"] is None
+
+
+def test_a_round_that_changes_nothing_is_the_last(torch: Any, store_path: Path, settle: Settle) -> None:
+    still = {"epochs": 0.1, "learning_rate": 1e-9}
+    record, _ = run_campaign(store_path, settle(train=still, linear=False, tasks=["findings"]))
+    assert record["stopped"] == "round 1 changed 0.0% of the gate's labels, under 1%"
+    assert record["rounds"][1]["decision"]["change"]["micro"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_a_missing_store_is_named(torch: Any, tmp_path: Path, settle: Settle) -> None:
+    with pytest.raises(StoreError, match="there is no store at"):
+        run_campaign(tmp_path / "nowhere.duckdb", settle())
