@@ -14,6 +14,7 @@ from teachback.distill.config import CampaignSettings, load_settings
 from teachback.distill.init_student import Recipe, init_student, train_tokenizer
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
+from teachback.distill.run import run_campaign
 from teachback.store.corpora.imported import Corpus
 from teachback.store.corpora.intake import import_reports, reading_of
 from teachback.store.corpora.synthetic import generate
@@ -123,3 +124,20 @@ def settle(student: Path) -> Callable[..., CampaignSettings]:
         return load_settings("tiny-cpu", **chosen)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(
+    labelled: Path, student: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, CampaignSettings, dict[str, Any], Path, list[str]]:
+    """A campaign of two rounds that ran to its end: store, settings, record, folder, and what progress was told.
+
+    A student of five steps of pretraining learns little in twenty more, far too little to certify 5 %. An error of
+    45 % can be certified by six predictions: 0.55 ** 6 = 0.028.
+    """
+    path = Path(shutil.copy(labelled, tmp_path_factory.mktemp("finished") / "labels.duckdb"))
+    train = {"batch": 8, "micro_batch": 8, "epochs": 1.0, "learning_rate": 3e-2, "logging_steps": 1, "save_steps": 1}
+    settings = load_settings("tiny-cpu", student=str(student), select={"error": 0.45}, train=train)
+    told: list[str] = []
+    record, folder = run_campaign(path, settings, lambda what, done, total: told.append(what))
+    return path, settings, record, folder, told

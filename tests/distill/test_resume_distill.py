@@ -1,4 +1,4 @@
-"""`teachback distill`, killed with SIGKILL at random points and run again: nothing is lost, and nothing is done twice."""
+"""`teachback distill`, killed with SIGKILL at random points and run again: nothing is lost, nothing is done twice."""
 
 import json
 import os
@@ -15,26 +15,10 @@ import duckdb
 import pytest
 import yaml
 
-from teachback.distill.config import load_settings
-from teachback.distill.run import run_campaign
 from teachback.store.database import open_snapshot
 
 KILLS = 3
 NEW_FILES = 14  # a kill comes after at most so many files more; a campaign of these settings writes about 45
-PRESET = {
-    "prompt": "short",
-    "rounds": 2,
-    "select": {"error": 0.45},
-    "train": {
-        "batch": 8,
-        "micro_batch": 8,
-        "epochs": 1.0,
-        "learning_rate": 0.03,
-        "max_length": 512,
-        "logging_steps": 1,
-        "save_steps": 1,
-    },
-}
 # What tells when and how often a process ran, not what came of it.
 PASSING = ("seconds", "tokens_per_second", "resumed", "environment", "folder", "champion_adapter")
 
@@ -75,35 +59,31 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_killed_campaign_goes_on_where_it_was(torch: Any, labelled: Path, student: Path, tmp_path: Path) -> None:
+def test_a_killed_campaign_goes_on_where_it_was(labelled: Path, finished: Any, tmp_path: Path) -> None:
+    whole, settings, uninterrupted, _, _ = finished
     chance = random.Random(0)
     preset = tmp_path / "mine.yaml"
-    preset.write_text(yaml.safe_dump({"student": str(student), **PRESET}))
-    whole, store = tmp_path / "whole" / "labels.duckdb", tmp_path / "killed" / "labels.duckdb"
-    for path in (whole, store):
-        path.parent.mkdir()
-        shutil.copyfile(labelled, path)
-    uninterrupted, _ = run_campaign(whole, load_settings(str(preset)))
-    assert len(uninterrupted["rounds"]) == 5
-
+    preset.write_text(yaml.safe_dump(settings.model_dump()))
+    store = tmp_path / "labels.duckdb"
+    shutil.copyfile(labelled, store)
     campaigns = store.with_name("labels-campaigns")
     command = [sys.executable, "-m", "teachback", "distill", str(store), "--preset", str(preset), "--json"]
     kills = 0
-    finished: dict[Path, int] = {}
+    done: dict[Path, int] = {}
     for _ in range(KILLS):
         kills += run_and_kill(command, campaigns, chance.randint(2, NEW_FILES), chance.random() * 0.2)
         now = finished_files(campaigns)
-        assert {file: now[file] for file in finished} == finished  # no finished step is repeated
-        finished = now
+        assert {file: now[file] for file in done} == done  # no finished step is repeated
+        done = now
         assert ask(store, "SELECT count(*) - count(DISTINCT label_id) FROM labels") == [(0,)]
         halves = "SELECT round_id FROM rounds ANTI JOIN training_rows USING (round_id)"
         assert ask(store, halves) == []
     assert kills == KILLS
-    assert finished
+    assert done
 
     ended = subprocess.run(command, check=True, capture_output=True, text=True, env=environment())
     now = finished_files(campaigns)
-    assert {file: now[file] for file in finished} == finished
+    assert {file: now[file] for file in done} == done
     record = json.loads(ended.stdout)
     assert lasting(record) == lasting(uninterrupted)  # adapters to the bit: their hashes are in it
     for table in ("labels", "training_rows", "evaluations", "rounds", "round_decisions"):
