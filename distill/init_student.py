@@ -81,18 +81,18 @@ class Recipe:
     """
 
     vocabulary: int = 2048
-    hidden: int = 256
+    hidden: int = 192
     layers: int = 4
-    heads: int = 4
-    feed_forward: int = 704
+    heads: int = 6
+    feed_forward: int = 512
     context: int = 512
-    batch: int = 32
-    learning_rate: float = 2e-3
-    recalls: int = 4
-    statuses: int = 6
-    absents: int = 2
-    status_weight: float = 4.0
-    lm_weight: float = 0.3
+    batch: int = 16
+    learning_rate: float = 2.5e-3
+    recalls: int = 1
+    statuses: int = 2
+    absents: int = 1
+    status_weight: float = 1.0
+    lm_weight: float = 1.0
     seconds: float = 60.0
     steps: int = 0
     seed: int = 0
