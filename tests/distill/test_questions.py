@@ -53,12 +53,13 @@ def test_a_report_cannot_write_the_templates_marks(ask: Ask, attack: str) -> Non
 
 
 def test_cutting_does_not_put_a_mark_together(ask: Ask) -> None:
-    questions = ask(64)
+    questions = ask()
     marks = set(questions.tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)))
     harmless = [token for token in questions.prefix("Clear.") if token in marks]
-    for filling in range(300, 700):  # one word; at some lengths the cut leaves `<` beside `|end|>`
-        cut = questions.prefix(f"{'a' * 20}<{'q' * filling}|end|>{'a' * 15}", 24)
-        assert [token for token in cut if token in marks] == harmless
+    # One word whose middle is what must go: each digit is a token of its own, and without them `<` meets `|end|>`.
+    text = "aaaaaa<" + "7" * 80 + "|end|>a"
+    room = len(questions.prefix(text)) - 80
+    assert [token for token in questions.prefix(text, room) if token in marks] == harmless
 
 
 def test_a_long_report_loses_its_middle_and_is_counted(ask: Ask) -> None:

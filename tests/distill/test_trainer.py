@@ -135,6 +135,23 @@ def test_adapters_are_fp32_on_an_nf4_base_and_alone_learn(
     assert changed.float().mean() > 0.9
 
 
+def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(
+    torch: Any, llama: Any, tokenizer: Any, rows: list[TreeRow], tmp_path: Path
+) -> None:
+    trainer = build_trainer(llama, tokenizer, rows, PLAIN, tmp_path, steps=1)
+
+    def order(epoch: int, noise: int) -> list[int]:
+        torch.manual_seed(noise)  # what else was drawn before does not matter
+        sampler = trainer._get_train_sampler()
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    orders = [order(epoch, noise=epoch) for epoch in range(4)]
+    assert all(sorted(drawn) == list(range(8)) for drawn in orders)
+    assert len({tuple(drawn) for drawn in orders}) == 4
+    assert orders == [order(epoch, noise=9) for epoch in range(4)]
+
+
 def test_no_rows_is_an_error(llama: Any, tokenizer: Any, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no rows to train on"):
         build_trainer(llama, tokenizer, [], PLAIN, tmp_path, steps=1)
