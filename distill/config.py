@@ -72,7 +72,6 @@ class CampaignSettings(_Frozen):
         default=True, description="Train a no-feedback round of the same budget beside each feedback round."
     )
     linear: bool = Field(default=True, description="Train the bag-of-words baseline.")
-    base: bool = Field(default=True, description="Score the untrained base model too.")
     seed: int = 0
     train: TrainSettings = Field(default_factory=TrainSettings)
     select: SelectSettings = Field(default_factory=SelectSettings)

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from teachback.distill.round import Progress, Round, list_diseases
 from teachback.store.database import Store
 from teachback.store.quality.diseases import evaluate_diseases, fetch_diseases
 from teachback.store.quality.statuses import cluster_codes
+from teachback.store.runs import git_revision
 
 __all__ = ["RoundRecord", "disease_figures", "environment", "round_rows", "run_row"]
 
@@ -75,7 +75,7 @@ def run_row(run_id: str, command: str, settings: CampaignSettings) -> dict[str, 
         "command": command,
         "config": settings.model_dump_json(),
         "version": __version__,
-        "git_revision": _git_revision(),
+        "git_revision": git_revision(),
         "seed": settings.seed,
     }
 
@@ -175,11 +175,3 @@ def _decision_row(round_: Round, decision: Decision) -> dict[str, Any]:
         "reason": decision.reason,
         "figures": json.dumps(decision.change.as_dict()),
     }
-
-
-def _git_revision() -> str | None:
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None

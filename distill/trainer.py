@@ -47,11 +47,9 @@ def build_trainer(
     """
     if not rows:
         raise TrainingError("there are no rows to train on", "label more reports: `teachback label --help`")
-    import torch
     from datasets import Dataset
-    from peft import LoraConfig
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     class TreeTrainer(SFTTrainer):  # type: ignore[misc]
         """`SFTTrainer` whose loss is the weighted mean over answer tokens."""
@@ -77,8 +75,29 @@ def build_trainer(
             if progress is not None and logs and "loss" in logs:
                 progress(state.global_step, {k: float(v) for k, v in logs.items() if isinstance(v, int | float)})
 
+    dataset = Dataset.from_dict({field: [list(getattr(row, field)) for row in rows] for field in _FIELDS})
+    trainer = TreeTrainer(
+        model=model,
+        args=_arguments(settings, out, steps),
+        data_collator=lambda batch: collate([_tree_row(row) for row in batch], tokenizer.pad_token_id, model.dtype),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=_lora(settings),
+        callbacks=[Progress()],
+    )
+    trainer.remove_callback(_printer())
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return trainer
+
+
+def _arguments(settings: "TrainSettings", out: Path, steps: int) -> Any:
+    import torch
+    from trl import SFTConfig
+
     use_cuda = torch.cuda.is_available()
-    args = SFTConfig(
+    return SFTConfig(
         output_dir=str(out),
         max_steps=steps,
         per_device_train_batch_size=settings.micro_batch,
@@ -105,28 +124,18 @@ def build_trainer(
         disable_tqdm=True,
         dataloader_pin_memory=use_cuda,
     )
-    lora = LoraConfig(
+
+
+def _lora(settings: "TrainSettings") -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
         target_modules=settings.target_modules,
         task_type="CAUSAL_LM",
     )
-    dataset = Dataset.from_dict({field: [list(getattr(row, field)) for row in rows] for field in _FIELDS})
-    trainer = TreeTrainer(
-        model=model,
-        args=args,
-        data_collator=lambda batch: collate([_tree_row(row) for row in batch], tokenizer.pad_token_id, model.dtype),
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        peft_config=lora,
-        callbacks=[Progress()],
-    )
-    trainer.remove_callback(_printer())
-    for parameter in trainer.model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return trainer
 
 
 class _ByLength:
