@@ -1,5 +1,6 @@
 """The closing table of a campaign in the terminal, 100 columns wide at most."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from teachback.distill.report.verdict import headline
 __all__ = ["print_campaign"]
 
 WIDTH = 100  # columns; fewer where the terminal has fewer
+_LEADING_ZERO = re.compile(r"(?<!\d)0\.")  # spares the width that an 80-column terminal lacks
 _COLOURS = {"good": "green", "bad": "red", "open": "yellow"}
 
 
@@ -44,32 +46,35 @@ def print_campaign(record: Mapping[str, Any], console: Console, report: Path | N
 
 
 def _table(subjects: Sequence[Subject], split: str) -> Table:
-    judged = [subject for subject in subjects if subject.on(split)]
+    judged = [(subject, figures) for subject in subjects if (figures := subject.on(split)) is not None]
+    sizes = [(figures["figures"]["n_reports"], figures["figures"]["positives"]) for _, figures in judged]
+    differ = len(set(sizes)) > 1
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
-    table.title = Text(f"Against the curated labels of {split}, with 95 % intervals")
+    table.title = Text(f"Against the curated labels of {split}, with 95 % intervals{'' if differ else _on(*sizes[0])}")
     table.add_column("labeler", overflow="fold", min_width=8)
-    for name in ("micro-F1", "macro-F1", "micro over teacher", "n", "pos."):
+    for name in ("micro-F1", "macro-F1", "micro over teacher", *(("n", "pos.") if differ else ())):
         table.add_column(name, justify="right", no_wrap=name != "micro over teacher", overflow="fold")
-    for subject in judged:
-        figures = (subject.on(split) or {})["figures"]
-        style = "bold" if subject.role in ("teacher", "champion") else ""
+    for (subject, _), (reports, positives) in zip(judged, sizes, strict=True):
+        cells = [
+            as_figure(subject.measure(split, "micro")),
+            as_figure(subject.measure(split, "macro")),
+            as_change(subject.gain(split, "micro")),
+            *((f"{reports:,}", f"{positives:,}") if differ else ()),
+        ]
         table.add_row(
             Text(f"{subject.name} *" if subject.role == "champion" else subject.name),
-            *(
-                Text(text)
-                for text in (
-                    as_figure(subject.measure(split, "micro")),
-                    as_figure(subject.measure(split, "macro")),
-                    as_change(subject.gain(split, "micro")),
-                    f"{figures['n_reports']:,}",
-                    f"{figures['positives']:,}",
-                )
-            ),
-            style=style,
+            *(Text(_LEADING_ZERO.sub(".", cell)) for cell in cells),
+            style="bold" if subject.role in ("teacher", "champion") else "",
         )
-    table.caption = Text("* champion    n: reports    pos.: curated positives, over all findings")
+    table.caption = Text(
+        "* champion" + ("    n: reports    pos.: curated positives, over all findings" if differ else "")
+    )
     table.caption_justify = "left"
     return table
+
+
+def _on(reports: int, positives: int) -> str:
+    return f"\n(n: {reports:,} reports, {positives:,} curated positives over all findings)"
 
 
 def _fed_back(round_: Mapping[str, Any], select: Mapping[str, Any]) -> str:

@@ -11,9 +11,10 @@ from teachback.agents.assemble import TeacherSettings, teach_store
 from teachback.agents.selection import Selection
 from teachback.agents.teach import TeachConfig
 from teachback.distill.config import CampaignSettings, load_settings
-from teachback.distill.init_student import Recipe, init_student, train_tokenizer
+from teachback.distill.init_student import init_student, train_tokenizer
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
+from teachback.distill.recipe import Recipe
 from teachback.distill.run import run_campaign
 from teachback.store.corpora.imported import Corpus
 from teachback.store.corpora.intake import import_reports, reading_of

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from teachback.distill.base import load_base, load_tokenizer
-from teachback.distill.init_student import SPECIAL_TOKENS, Recipe, init_student
+from teachback.distill.exercises import exercise_batches
+from teachback.distill.init_student import SPECIAL_TOKENS, begin_anew, init_student
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
+from teachback.distill.recipe import Recipe
 from teachback.errors import TrainingError
 from teachback.store.label import FINDINGS, STATUSES
 
@@ -56,6 +58,81 @@ def test_pretraining_learns(torch: Any, texts: list[str], recipe: Recipe, tmp_pa
     )
     assert len(losses) == 30
     assert losses[-1] < losses[0] - 1  # running mean of the loss, in nats
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a step."""
+
+
+def test_a_killed_pretraining_goes_on_to_the_same_weights(
+    torch: Any, student: Path, texts: list[str], recipe: Recipe, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    steps: list[str] = []
+
+    def kill_at_third(share: float, note: str) -> None:
+        steps.append(note.split(",")[0])
+        if len(steps) == 3:
+            raise Killed
+
+    prompt = load_student_prompt("short")
+    with pytest.raises(Killed):
+        init_student(texts, tmp_path, recipe, prompt, kill_at_third, checkpoint_seconds=0)
+    assert not (tmp_path / "recipe.json").exists()
+    with pytest.raises(TrainingError, match="belongs to a student of other settings"):
+        init_student(texts, tmp_path, replace(recipe, seed=1), prompt)
+    init_student(texts, tmp_path, recipe, prompt, lambda _, note: steps.append(note.split(",")[0]))
+    assert steps == [f"step {n}" for n in (1, 2, 3, 3, 4, 5)]  # the killed step is the one that is repeated
+    uninterrupted, resumed = (load_file(folder / "model.safetensors") for folder in (student, tmp_path))
+    assert all(torch.equal(uninterrupted[name], resumed[name]) for name in uninterrupted)
+    assert not list(tmp_path.glob("*pretraining*"))
+
+
+def test_a_finished_student_is_not_made_again(
+    torch: Any, student: Path, texts: list[str], recipe: Recipe, tmp_path: Path
+) -> None:
+    prompt, steps = load_student_prompt("short"), []
+    first = init_student(texts, tmp_path, recipe, prompt)
+    assert init_student(texts, tmp_path, recipe, prompt, lambda _, note: steps.append(note)) == first
+    assert steps == []
+    with pytest.raises(TrainingError, match="there is another student"):
+        init_student(texts[:100], tmp_path, recipe, prompt)
+    begin_anew(tmp_path)
+    assert init_student(texts[:100], tmp_path, recipe, prompt)["reports"] == 100
+
+
+def test_a_student_can_start_from_another(
+    torch: Any, student: Path, texts: list[str], recipe: Recipe, tmp_path: Path
+) -> None:
+    prompt, longer = load_student_prompt("short"), replace(recipe, hidden=32, steps=20)
+    losses: dict[str, list[float]] = {"fresh": [], "started": []}
+    for name, start in (("fresh", None), ("started", str(student))):
+        record = init_student(
+            texts[100:],
+            tmp_path / name,
+            longer,
+            prompt,
+            lambda _, note, name=name: losses[name].append(float(note.split()[-1])),
+            start=start,
+        )
+        assert record["hidden"] == (32 if start is None else 64)  # sizes are the start's own
+    assert losses["started"][0] < losses["fresh"][0]
+    kept, own = load_tokenizer(str(tmp_path / "started")), load_tokenizer(str(student))
+    assert kept.get_vocab() == own.get_vocab()
+    with pytest.raises(TrainingError, match="no student in nowhere"):
+        init_student(texts, tmp_path / "other", recipe, prompt, start="nowhere")
+
+
+def test_batches_go_on_where_they_were(ask: Callable[..., Questions], texts: list[str], recipe: Recipe) -> None:
+    def first_ids(skip: int, count: int) -> list[list[int]]:
+        batches = exercise_batches(ask(), texts, recipe, skip)
+        return [next(batches)["input_ids"].flatten().tolist() for _ in range(count)]
+
+    per_epoch = -(-len(texts) // recipe.batch)
+    whole = first_ids(0, 2 * per_epoch + 2)
+    for skip in (1, per_epoch - 1, per_epoch, 2 * per_epoch):
+        assert first_ids(skip, 2) == whole[skip : skip + 2]
 
 
 def test_the_time_budget_ends_the_pretraining(torch: Any, texts: list[str], recipe: Recipe, tmp_path: Path) -> None:

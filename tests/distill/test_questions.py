@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from teachback.distill.init_student import SPECIAL_TOKENS, Recipe, train_tokenizer
+from teachback.distill.init_student import SPECIAL_TOKENS, train_tokenizer
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions, Target, format_diseases, parse_diseases
+from teachback.distill.recipe import Recipe
 from teachback.distill.tree import IGNORED
 from teachback.errors import SettingError, TrainingError
 from teachback.store.label import FINDINGS, STATUSES

@@ -47,8 +47,8 @@ def test_every_branch_is_its_own_prompt(tree: tuple[tuple[int, ...], list[Branch
 def test_a_token_sees_the_prefix_and_its_own_branch_up_to_itself(torch: Any) -> None:
     rows = [plant([1, 2], [Branch((3,), (4,)), Branch((5,))]), plant([1], [Branch((2,))])]
     batch = collate(rows, pad_id=9)
-    visible = (batch["attention_mask"][:, 0] == 0).int().tolist()
-    assert visible[0] == [
+    visible = (batch["attention_mask"][:, 0] == 0).int()[..., :5].tolist()
+    assert visible[0][:5] == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
@@ -56,10 +56,15 @@ def test_a_token_sees_the_prefix_and_its_own_branch_up_to_itself(torch: Any) -> 
         [1, 1, 0, 0, 1],  # the second branch does not see the first
     ]
     assert visible[1][:2] == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
-    assert all(any(row) for row in visible[1])  # padding sees something: the softmax stays finite
-    assert batch["input_ids"][1].tolist() == [1, 2, 9, 9, 9]
-    assert batch["labels"][1].tolist() == [IGNORED] * 5
-    assert batch["loss_weights"][1].tolist() == [0.0] * 5
+    assert (batch["attention_mask"] == 0).any(-1).all()  # padding sees something: the softmax stays finite
+    assert batch["input_ids"][1].tolist() == [1, 2, *[9] * 14]
+    assert batch["labels"][1].tolist() == [IGNORED] * 16
+    assert batch["loss_weights"][1].tolist() == [0.0] * 16
+
+
+@pytest.mark.parametrize(("length", "padded"), [(1, 16), (16, 16), (17, 32), (300, 304)])
+def test_batches_come_in_few_lengths(torch: Any, length: int, padded: int) -> None:
+    assert collate([plant([1] * length, [])], pad_id=9)["input_ids"].shape == (1, padded)
 
 
 def logits(torch: Any, model: Any, rows: list[TreeRow], pad_id: int) -> Any:

@@ -16,6 +16,8 @@ def init_student(
     synthetic_seed: Annotated[int, typer.Option(help="Seed of those reports; keep it apart from a demo's.")] = 90210,
     seconds: Annotated[float, typer.Option(min=1, help="Budget of the pretraining.")] = 60.0,
     steps: Annotated[int, typer.Option(help="Number of steps instead of a budget of seconds.")] = 0,
+    start: Annotated[str | None, typer.Option(help="Go on from this tiny student: `tiny`, or a folder.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine schedule.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Width of the model.")] = None,
     layers: Annotated[int | None, typer.Option(help="Number of blocks.")] = None,
     vocabulary: Annotated[int | None, typer.Option(help="Tokens of the tokenizer.")] = None,
@@ -25,23 +27,33 @@ def init_student(
 ) -> None:
     """Make a tiny Llama and pretrain it on unlabelled reports: a student for machines without a hub or a GPU.
 
-    Example: teachback init-student my-student --store labels.duckdb --seconds 120
+    A killed run goes on from its last checkpoint, at most a minute old; a finished one is not repeated.
+
+    With --start the packaged student, or one of your own, reads your reports before it is taught: pretraining on the
+    text of the domain at hand.
+
+    Example: teachback init-student my-student --start tiny --store labels.duckdb --seconds 120
     """
     from dataclasses import replace
 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from teachback.distill.base import require_training
-    from teachback.distill.init_student import Recipe
+    from teachback.distill.base import require_training, resolve_student
+    from teachback.distill.init_student import begin_anew
     from teachback.distill.init_student import init_student as make
     from teachback.distill.prompt import load_student_prompt
+    from teachback.distill.recipe import Recipe
     from teachback.errors import SettingError
 
-    if (out / "config.json").exists() and not force:
-        raise SettingError(f"there is a student in {out} already", "name another folder, or add --force")
+    if start is not None and (hidden or layers or vocabulary):
+        raise SettingError(
+            "--start keeps the sizes of the student it names", "leave out --hidden, --layers, --vocabulary"
+        )
     require_training()
-    given = {"hidden": hidden, "layers": layers, "vocabulary": vocabulary}
+    if force:
+        begin_anew(out)
+    given = {"learning_rate": learning_rate, "hidden": hidden, "layers": layers, "vocabulary": vocabulary}
     sizes = {name: value for name, value in given.items() if value is not None}
     if hidden:  # heads of 32, and the gated layer at 2.75 times the width, in multiples that NF4 packs
         sizes |= {"heads": max(1, hidden // 32), "feed_forward": max(64, int(hidden * 2.75) // 32 * 32)}
@@ -57,7 +69,8 @@ def init_student(
             out,
             recipe,
             load_student_prompt("short"),
-            lambda share, note: bar.update(task, completed=share, note=note),
+            start=resolve_student(start) if start else None,
+            progress=lambda share, note: bar.update(task, completed=share, note=note),
         )
     if as_json:
         print(json.dumps(record, indent=1))
