@@ -23,19 +23,25 @@ from teachback.agents.settings import LLMSettings
 from teachback.agents.stand_in import stand_in_settings
 from teachback.agents.teach import TeachConfig
 from teachback.cli.rounds_bar import RoundsBar
-from teachback.distill.base import require_training
+from teachback.distill.base import require_training, resolve_student
 from teachback.distill.config import load_settings
+from teachback.distill.init_student import init_student
+from teachback.distill.prompt import load_student_prompt
+from teachback.distill.recipe import Recipe
 from teachback.distill.report import print_campaign, write_report
 from teachback.distill.run import run_campaign
 from teachback.store.corpora.intake import import_reports
 from teachback.store.corpora.openi import read_openi
 from teachback.store.database import Store, open_snapshot
+from teachback.store.rows import fetch_reports
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("openi-loop"), help="folder for store, adapters and report")
     parser.add_argument("--student", default="tiny", help="tiny, a folder, or a Hugging Face id")
+    parser.add_argument("--adapt", type=float, default=60, help="seconds that a tiny student first reads the reports")
+    parser.add_argument("--epochs", type=float, default=4, help="passes over the rows")
     parser.add_argument("--preset", default="tiny-cpu")
     parser.add_argument("--llm", default="stand-in", choices=["stand-in", "openai"])
     parser.add_argument("--rule-scope", default="full", choices=["full", "impression", "mimic"])
@@ -51,8 +57,13 @@ def main() -> None:
     with Store(store) as opened:
         imported = import_reports(opened, read_openi(source), command="benchmarks/openi_loop.py")
     label_seconds = label(store, args)
+    student, adapted = adapt(store, args)
     settings = load_settings(
-        args.preset, student=args.student, corpus="openi", seed=args.seed, train={"seed": args.seed}
+        args.preset,
+        student=student,
+        corpus="openi",
+        seed=args.seed,
+        train={"seed": args.seed, "epochs": args.epochs},
     )
     with RoundsBar(console) as bar:
         record, folder = run_campaign(store, settings, bar, command="benchmarks/openi_loop.py")
@@ -68,6 +79,7 @@ def main() -> None:
                 "environment": record["environment"],
                 "splits": imported.splits,
                 "pool": record["splits"]["pool"],
+                "adaptation": adapted,
                 "label_seconds": round(label_seconds, 1),
                 "campaign_seconds": round(record["seconds"], 1),
                 "total_seconds": round(time.monotonic() - started, 1),
@@ -96,6 +108,20 @@ def label(store: Path, args: argparse.Namespace) -> float:
     ):
         teach_store(store, teacher, TeachConfig(selection, 200, settings={"llm": chosen}))
     return time.monotonic() - started
+
+
+def adapt(store: Path, args: argparse.Namespace) -> tuple[str, dict[str, Any] | None]:
+    """Let a tiny student read the unlabelled text of the training reports before it is taught."""
+    if not args.adapt or "/" in args.student:
+        return args.student, None
+    connection, _ = open_snapshot(store)
+    reports = fetch_reports(connection, "report_id IN (SELECT report_id FROM splits WHERE split = 'train')")
+    connection.close()
+    texts = [text for report in reports if (text := report.text("full"))]
+    recipe = Recipe(seconds=args.adapt, learning_rate=1e-3, seed=args.seed)
+    folder = args.out / "student"
+    record = init_student(texts, folder, recipe, load_student_prompt("short"), start=resolve_student(args.student))
+    return str(folder), {key: record[key] for key in ("reports", "tokens", "steps_done", "seconds_taken", "loss")}
 
 
 def figures(subject: dict[str, Any]) -> dict[str, Any]:
