@@ -139,7 +139,8 @@ class Campaign:
 
     def _steps(self, rows: Sequence[TrainingRow]) -> int:
         trees = len({(row.label.report_id, row.label.scope) for row in rows if row.selected})
-        return max(1, math.ceil(self.settings.train.epochs * trees / self.settings.train.batch))
+        train = self.settings.train
+        return max(1, train.min_steps, math.ceil(train.epochs * trees / train.batch))
 
     def _pseudo(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)

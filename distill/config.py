@@ -31,6 +31,7 @@ class TrainSettings(_Frozen):
     batch: int = Field(default=16, ge=1, description="Reports an optimizer step.")
     micro_batch: int = Field(default=16, ge=1, description="Reports a forward pass; batch is a multiple of it.")
     epochs: float = Field(default=2.0, gt=0, description="Passes over the rows.")
+    min_steps: int = Field(default=0, ge=0, description="The fewest steps, however few the rows.")
     max_length: int = Field(
         default=1024, ge=64, description="Longest row in tokens; longer reports are cut and counted."
     )

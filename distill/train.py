@@ -59,6 +59,8 @@ def train_adapter(
         progress=lambda step, logs: progress(step, logs["loss"]),
     )
     trainer.train(resume_from_checkpoint=checkpoint)
+    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    progress(steps, logged[-1] if logged else 0.0)
     unfinished = folder / f".adapter.{os.getpid()}"
     trainer.model.save_pretrained(unfinished)
     shutil.rmtree(folder / "adapter", ignore_errors=True)

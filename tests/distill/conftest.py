@@ -120,7 +120,7 @@ def settle(student: Path) -> Callable[..., CampaignSettings]:
     """Settings of a campaign of few steps; what is given goes before."""
 
     def make(**given: Any) -> CampaignSettings:
-        train = {"epochs": 0.2, "batch": 8, "micro_batch": 8, "logging_steps": 1, "learning_rate": 1e-2}
+        train = {"epochs": 0.2, "min_steps": 0, "batch": 8, "micro_batch": 8, "logging_steps": 1, "learning_rate": 1e-2}
         chosen = {"student": str(student), **given, "train": {**train, **given.get("train", {})}}
         return load_settings("tiny-cpu", **chosen)
 
@@ -137,7 +137,15 @@ def finished(
     45 % can be certified by six predictions: 0.55 ** 6 = 0.028.
     """
     path = Path(shutil.copy(labelled, tmp_path_factory.mktemp("finished") / "labels.duckdb"))
-    train = {"batch": 8, "micro_batch": 8, "epochs": 1.0, "learning_rate": 3e-2, "logging_steps": 1, "save_steps": 1}
+    train = {
+        "batch": 8,
+        "micro_batch": 8,
+        "epochs": 1.0,
+        "min_steps": 0,
+        "learning_rate": 3e-2,
+        "logging_steps": 1,
+        "save_steps": 1,
+    }
     settings = load_settings("tiny-cpu", student=str(student), select={"error": 0.45}, train=train)
     told: list[str] = []
     record, folder = run_campaign(path, settings, lambda what, done, total: told.append(what))

@@ -166,8 +166,9 @@ def test_where_nothing_can_be_certified_the_campaign_says_so_and_stops(
 
 
 def test_a_round_that_changes_nothing_is_the_last(torch: Any, store_path: Path, settle: Settle) -> None:
-    still = {"epochs": 0.1, "learning_rate": 1e-9}
+    still = {"epochs": 0.1, "min_steps": 4, "learning_rate": 1e-9}
     record, _ = run_campaign(store_path, settle(train=still, linear=False, tasks=["findings"]))
+    assert record["rounds"][1]["training"]["steps"] == 4  # 0.1 epochs of 40 reports in batches of 8 would be one
     assert record["stopped"] == "round 1 changed 0.0% of the gate's labels, under 1%"
     assert record["rounds"][1]["decision"]["change"]["micro"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
