@@ -71,8 +71,9 @@ class Round:
 
     @property
     def name(self) -> str:
-        """Readable name, such as `round 2 feedback`."""
-        return {"base": "base model", "linear": "linear"}.get(self.arm, f"round {self.number} {self.arm}")
+        """Readable name, such as `round 2 feedback`; to round 1 nothing is fed back yet."""
+        plain = {"base": "base model", "linear": "linear"}
+        return plain.get(self.arm, f"round {self.number}" if self.number == 1 else f"round {self.number} {self.arm}")
 
 
 def run_round(
@@ -107,7 +108,7 @@ def run_round(
     folder = folder / f"{number}-{arm}-{round_id[4:12]}"
     training: dict[str, Any] = {"adapter_hash": None, "steps": 0, "rows": 0, "seconds": 0.0, "losses": []}
     if arm != "base" and arm != "linear":
-        what = f"train round {number} {arm}"
+        what = f"train round {number}" if number == 1 else f"train round {number} {arm}"
         training = load_json(folder / "train.json") or train_adapter(
             settings.student,
             questions.tokenizer,

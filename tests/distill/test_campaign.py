@@ -24,17 +24,17 @@ def test_a_campaign_trains_gates_feeds_back_and_controls(finished: Any) -> None:
     _, _, record, folder, _ = finished
     assert record == json.loads((folder / "campaign.json").read_text())
     names = [round_["name"] for round_ in record["rounds"]]
-    assert names == ["base model", "round 1 feedback", "round 2 feedback", "round 2 control", "linear"]
+    assert names == ["base model", "round 1", "round 2 feedback", "round 2 control", "linear"]
     by_name = dict(zip(names, record["rounds"], strict=True))
     assert by_name["base model"]["decision"] is None
-    assert by_name["round 1 feedback"]["decision"]["against"] == "base model"
-    assert by_name["round 2 feedback"]["decision"]["against"] == "round 1 feedback"
+    assert by_name["round 1"]["decision"]["against"] == "base model"
+    assert by_name["round 2 feedback"]["decision"]["against"] == "round 1"
     assert by_name["round 2 control"]["decision"] is None
     # The arms share budget and seed, and differ in the pseudo-labels alone.
     fed, control = by_name["round 2 feedback"], by_name["round 2 control"]
     assert fed["training"]["steps"] == control["training"]["steps"]
     assert fed["labels_by_source"]["pseudo"] == fed["pseudo"]["selected"] > 0
-    assert control["labels_by_source"] == by_name["round 1 feedback"]["labels_by_source"]
+    assert control["labels_by_source"] == by_name["round 1"]["labels_by_source"]
     assert fed["labels_by_source"]["teacher"] == control["labels_by_source"]["teacher"] == record["training_labels"]
     assert [compared["round"] for compared in record["feedback_over_control"]] == [2]
     assert fed["pseudo"]["predictions"] == 13 * record["splits"]["pool"]
@@ -158,8 +158,8 @@ def test_where_nothing_can_be_certified_the_campaign_says_so_and_stops(
     torch: Any, store_path: Path, settle: Settle
 ) -> None:
     record, _ = run_campaign(store_path, settle(train=LEARNING, linear=False, tasks=["findings"]))
-    assert [round_["name"] for round_ in record["rounds"]] == ["base model", "round 1 feedback"]
-    assert record["champion"] == "round 1 feedback"
+    assert [round_["name"] for round_ in record["rounds"]] == ["base model", "round 1"]
+    assert record["champion"] == "round 1"
     assert record["stopped"] == "round 2 has no certified prediction to feed back"
     assert record["feedback_over_control"] == []
     assert record["diseases"] is None

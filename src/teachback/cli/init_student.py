@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,7 +54,7 @@ def init_student(
     if force:
         begin_anew(out)
     given = {"learning_rate": learning_rate, "hidden": hidden, "layers": layers, "vocabulary": vocabulary}
-    sizes = {name: value for name, value in given.items() if value is not None}
+    sizes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if hidden:  # heads of 32, and the gated layer at 2.75 times the width, in multiples that NF4 packs
         sizes |= {"heads": max(1, hidden // 32), "feed_forward": max(64, int(hidden * 2.75) // 32 * 32)}
     recipe = replace(Recipe(seconds=0.0 if steps else seconds, steps=steps, seed=seed), **sizes)

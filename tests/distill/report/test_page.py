@@ -67,7 +67,7 @@ def test_headline_admits_a_student_below_its_teacher(specimen: Any, page_of: Pag
     base = specimen.play(0, "base", 0.9)
     poor = specimen.play(1, "feedback", 0.5, against=base)
     said = words(page_of(specimen.record(poor), specimen.store.path))
-    assert "The student (round 1 feedback) is worse than its teacher on test" in said
+    assert "The student (round 1) is worse than its teacher on test" in said
     assert "says nothing about feedback" in said
 
 

@@ -105,7 +105,7 @@ def test_terminal_names_every_subject_decision_and_the_page(campaign: Campaign) 
     said = " ".join(out.getvalue().split())
     for name in ("rule", "llm:stand-in", "teacher", "base model", "linear", "round 2 feedback *", "round 2 control"):
         assert name in said
-    assert "round 1 feedback: promoted over base model" in said
+    assert "round 1: promoted over base model" in said
     assert "Feedback against its control arm, round 2 on gate" in said
     assert "Report: made/report.html" in said
 
