@@ -9,7 +9,10 @@ import pytest
 from teachback.agents.rules import RuleEngine
 from teachback.store.label import FINDINGS, Status, from_chexpert
 
-ROWS = list(csv.DictReader((Path(__file__).parent / "rule_sentences.csv").read_text("utf-8").splitlines()))
+HERE = Path(__file__).parent
+ROWS = list(csv.DictReader((HERE / "rule_sentences.csv").read_text("utf-8").splitlines()))
+# Written before anyone saw what the rules make of them, and not tuned to: the share right is the figure, not each line.
+HELD_OUT = list(csv.DictReader((HERE / "rule_sentences_heldout.csv").read_text("utf-8").splitlines()))
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +26,22 @@ def wanted(row: dict[str, str]) -> dict[str, Status]:
     return {finding.strip(): from_chexpert(float(value)) for finding, value in pairs}
 
 
+def statuses(engine: RuleEngine, row: dict[str, str]) -> dict[str, Status]:
+    """Return the findings that the rules mention in a row's text."""
+    verdicts = engine.label_sections([("text", row["text"])])
+    return {finding: status for finding, (status, _) in verdicts.items() if status != "unmentioned"}
+
+
 @pytest.mark.parametrize("row", ROWS, ids=[f"{i}-{row['phenomenon']}" for i, row in enumerate(ROWS)])
 def test_sentence_gets_the_wanted_statuses(row: dict[str, str], engine: RuleEngine) -> None:
-    verdicts = engine.label_sections([("text", row["text"])])
-    found = {finding: status for finding, (status, _) in verdicts.items() if status != "unmentioned"}
-    assert found == wanted(row)
+    assert statuses(engine, row) == wanted(row)
+
+
+def test_most_held_out_sentences_get_the_wanted_statuses(engine: RuleEngine) -> None:
+    assert len(HELD_OUT) == 230
+    assert not {row["text"] for row in HELD_OUT} & {row["text"] for row in ROWS}
+    right = sum(statuses(engine, row) == wanted(row) for row in HELD_OUT)
+    assert right >= 200  # what the rules had at first sight of them, 87.0 %; wanted are 95 %
 
 
 def test_sentences_cover_every_finding_in_several_phenomena() -> None:
