@@ -3,7 +3,7 @@
 It gives the 13 findings of a report by readable rules (`agents/rules/`) and never a probability: rules have none.
 """
 
-from teachback.agents.rules import RuleEngine, RuleSet
+from teachback.agents.rules import Mention, RuleEngine, RuleSet
 from teachback.store.label import Evidence, Label, Labeler, Status
 from teachback.store.report import Report, Scope
 
@@ -34,6 +34,11 @@ class RuleLabeler:
         """Return each finding's status and evidence, or None when the report has no section of the scope."""
         sections = report.scoped(self._scope)
         return self.engine.label_sections(sections) if sections else None
+
+    def mentions(self, report: Report) -> list[Mention]:
+        """Return every mention in the report's scope, in reading order: also those that decide nothing."""
+        sections = report.scoped(self._scope)
+        return [mention for name, text in sections for mention in self.engine.mentions(name, text)]
 
     def label(self, report: Report) -> list[Label]:
         """Return one label a finding; none at all (it abstains) when the report has no section of the scope."""

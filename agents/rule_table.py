@@ -2,32 +2,46 @@
 
 The output has `report_id` and CheXpert's 14 observations as 1.0, 0.0, -1.0 or blank (Irvin et al. 2019,
 arXiv 1901.07031). It appears whole or not at all: it is written beside its place and then moved there.
+
+For those who come from chexpert-labeler (https://github.com/stanfordmlgroup/chexpert-labeler), its input is read as
+well, a CSV without header that holds one report a row, and its output can be written, with `Reports`, the text, in
+place of `report_id`. Departure: a cell without text gets blank labels, where chexpert-labeler stops.
 """
 
-import csv
 import os
+import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from textwrap import shorten
+from typing import IO, Any, Literal, get_args
 
 from teachback.agents.rule_labeler import RuleLabeler
 from teachback.errors import InputError
 from teachback.store.corpora.imported import Skipped
-from teachback.store.corpora.rows_file import read_rows
+from teachback.store.corpora.rows_file import DELIMITERS, format_of, read_column, read_rows
 from teachback.store.label import CHEXPERT_OBSERVATIONS, Status, derive_no_finding, to_chexpert
 from teachback.store.report import SECTIONS, Report
 
-__all__ = ["TableSummary", "label_table"]
+__all__ = ["LAYOUTS", "Layout", "TableSummary", "label_table"]
+
+Layout = Literal["teachback", "chexpert-labeler"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 ID_COLUMN = "report_id"
+# chexpert-labeler's name for the column of the text.
+REPORTS_COLUMN = "Reports"
 # At least one of these must be there; the other sections are taken along where they are.
 TEXT_COLUMNS = ("findings", "impression", "text")
 # Rows between two calls of `on_progress`.
 PROGRESS_EVERY = 500
+# Characters shown of a column's name; without a header row it is a report.
+MOST_NAME_CHARS = 60
+
+_QUOTABLE = re.compile(r'[",\r\n]')
 
 
 @dataclass(slots=True)
@@ -57,7 +71,13 @@ class TableSummary:
 
 
 def label_table(
-    source: Path, target: Path, labeler: RuleLabeler, on_progress: Callable[[int], None] | None = None
+    source: Path,
+    target: Path,
+    labeler: RuleLabeler,
+    on_progress: Callable[[int], None] | None = None,
+    *,
+    header: bool = True,
+    layout: Layout = "teachback",
 ) -> TableSummary:
     """Label every report of a table (CSV, TSV, JSONL or Parquet) and write CheXpert's CSV.
 
@@ -66,9 +86,14 @@ def label_table(
         target: The CSV to write; replaced when it exists.
         labeler: Who labels.
         on_progress: Called with the number of reports so far.
+        header: Whether the source names its columns. If not, it is a CSV or TSV with one column, the text, and the
+            ids are `0`, `1`, ...: the row's number less one.
+        layout: What stands before the observations: `teachback` writes `report_id`, `chexpert-labeler` writes
+            `Reports`, the text as read (findings and impression where the table has no text).
 
     Raises:
-        InputError: A column is missing, an id is empty or stands twice, or the text is not UTF-8; nothing is written.
+        InputError: A column is missing or too many, an id is empty or stands twice, or the text is not UTF-8; nothing
+            is written.
     """
     summary, started = TableSummary(), time.perf_counter()
     if not target.parent.is_dir():
@@ -76,9 +101,12 @@ def label_table(
     handle, beside = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            _write(stream, _reports(source, summary), labeler, summary, on_progress)
+            _write(stream, _reports(source, summary, header), labeler, summary, on_progress, layout)
         if not summary.reports:
-            raise InputError(f"{source} holds no report", "a header row and then one report a row are expected")
+            expected = (
+                "a header row (else --no-header) and then one report a row are" if header else "one report a row is"
+            )
+            raise InputError(f"{source} holds no report", f"{expected} expected")
         _open_as_others(beside)
         os.replace(beside, target)
     finally:
@@ -93,33 +121,44 @@ def _write(
     labeler: RuleLabeler,
     summary: TableSummary,
     on_progress: Callable[[int], None] | None,
+    layout: Layout,
 ) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([ID_COLUMN, *CHEXPERT_OBSERVATIONS])
+    with_text = layout == "chexpert-labeler"
+    stream.write(_csv_line([REPORTS_COLUMN if with_text else ID_COLUMN, *CHEXPERT_OBSERVATIONS]))
     for report in reports:
         verdicts = labeler.verdicts(report)
         summary.reports += 1
+        statuses: dict[str, Status] = {}
         if verdicts is None:
             summary.without_text += 1
-            writer.writerow([report.report_id, *("" for _ in CHEXPERT_OBSERVATIONS)])
         else:
             statuses = {finding: status for finding, (status, _) in verdicts.items()}
             statuses["No Finding"] = derive_no_finding(statuses)
             summary.present.update(name for name, status in statuses.items() if status == "present")
-            writer.writerow([report.report_id, *(_cell(statuses.get(name)) for name in CHEXPERT_OBSERVATIONS)])
+        first = _whole_text(report) if with_text else report.report_id
+        stream.write(_csv_line([first, *(_cell(statuses.get(name)) for name in CHEXPERT_OBSERVATIONS)]))
         if on_progress is not None and summary.reports % PROGRESS_EVERY == 0:
             on_progress(summary.reports)
 
 
-def _reports(source: Path, summary: TableSummary) -> Iterator[Report]:
+def _reports(source: Path, summary: TableSummary, header: bool) -> Iterator[Report]:
     """Yield the reports of a table; rows that cannot be read are counted."""
-    rows: dict[str, int] = {}
-    checked = False
-    for read in read_rows(source):
+    for read in _named_reports(source) if header else _numbered_reports(source):
         if isinstance(read, Skipped):
             summary.skipped[read.reason] += 1
             if len(summary.first_skipped) < 5:
                 summary.first_skipped.append((read.row, read.why))
+        else:
+            yield read
+
+
+def _named_reports(source: Path) -> Iterator[Report | Skipped]:
+    """Yield the reports of a table that has a column of ids."""
+    rows: dict[str, int] = {}
+    checked = False
+    for read in read_rows(source):
+        if isinstance(read, Skipped):
+            yield read
             continue
         number, cells = read
         if not checked:
@@ -139,10 +178,24 @@ def _reports(source: Path, summary: TableSummary) -> Iterator[Report]:
         yield Report(report_id, source.name, sections)
 
 
+def _numbered_reports(source: Path) -> Iterator[Report | Skipped]:
+    """Yield the reports of a file without header: one column, the text."""
+    for read in read_column(source):
+        if isinstance(read, Skipped):
+            yield read
+            continue
+        number, text = read
+        _check_encoding(source, number, {"text": text})
+        yield Report(str(number - 1), source.name, {"text": text})
+
+
 def _check_columns(source: Path, columns: Mapping[str, Any]) -> None:
-    has = ", ".join(list(columns)[:20]) or "none"
+    has = ", ".join(shorten(name, MOST_NAME_CHARS, placeholder="...") for name in list(columns)[:20]) or "none"
     if ID_COLUMN not in columns:
-        raise InputError(f"{source} has no column {ID_COLUMN}; it has: {has}", f"name the id column {ID_COLUMN}")
+        remedy = f"name the id column {ID_COLUMN}"
+        if len(columns) == 1 and format_of(source) in DELIMITERS:
+            remedy += "; if the file has no header and each row is a report, add --no-header"
+        raise InputError(f"{source} has no column {ID_COLUMN}; it has: {has}", remedy)
     if not any(name in columns for name in TEXT_COLUMNS):
         raise InputError(
             f"{source} has none of the columns {', '.join(TEXT_COLUMNS)}; it has: {has}",
@@ -160,6 +213,10 @@ def _check_encoding(source: Path, row: int, texts: Mapping[str, str]) -> None:
             raise InputError(f"{source}, row {row}: {name} is not UTF-8", "save the file as UTF-8") from None
 
 
+def _whole_text(report: Report) -> str:
+    return report.sections.get("text") or report.text("full")
+
+
 def _text(cell: Any) -> str:
     return cell if isinstance(cell, str) else "" if cell is None else str(cell)
 
@@ -167,6 +224,12 @@ def _text(cell: Any) -> str:
 def _cell(status: Status | None) -> str:
     value = to_chexpert(status) if status is not None else None
     return "" if value is None else str(value)
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    # Before Python 3.13, csv.writer leaves a lone carriage return bare, and it ends the row for whoever reads it.
+    quoted = ('"' + cell.replace('"', '""') + '"' if _QUOTABLE.search(cell) else cell for cell in cells)
+    return ",".join(quoted) + "\n"
 
 
 def _open_as_others(path: str) -> None:

@@ -3,9 +3,9 @@
 Sentences are read one by one, and reports repeat their sentences, so what a sentence says is remembered. Only a
 sentence that speaks of the one before ("This has resolved.") is read with it.
 
-Report level (CheXpert's policy, Irvin et al. 2019, arXiv 1901.07031): a present mention wins over an uncertain one, and
-that over an absent one. Departure: a state that tells of a comparison alone ("heart size is unchanged") gives way to
-any other mention of the finding.
+Report level (after CheXpert, Irvin et al. 2019, arXiv 1901.07031; docs/labeling-policy.md has the differences): a
+present mention wins over an uncertain one, and that over an absent one. Departure: a state that tells of a comparison
+alone ("heart size is unchanged") gives way to any other mention of the finding.
 """
 
 import re

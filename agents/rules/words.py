@@ -78,6 +78,8 @@ def _breaks(text: str) -> Iterator[int]:
 def _ends_sentence(text: str, match: re.Match[str], punctuated: bool) -> bool:
     if match[0] == "\n":
         return _ends_line(text, match.start(), punctuated)
+    if match[0] == "?" and text[max(0, match.start() - 8) : match.start()].rstrip()[-1:] in ("", ".", ":", ";"):
+        return False  # it stands before what is asked: "? small effusion"
     if match[0] != ".":
         return True
     before = text[max(0, match.start() - 8) : match.start()].split()

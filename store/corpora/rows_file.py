@@ -9,15 +9,20 @@ import gzip
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from teachback.errors import InputError
 from teachback.store.corpora.imported import Skipped, refuse_damage
 
-__all__ = ["FORMATS", "Row", "read_rows"]
+if TYPE_CHECKING:
+    import _csv
+
+__all__ = ["DELIMITERS", "FORMATS", "Row", "format_of", "read_column", "read_rows"]
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 # Characters in one cell. Past it Python's csv module gives up on the file; far past any report.
 _MAX_CELL_CHARS = 64_000_000
@@ -36,18 +41,46 @@ def read_rows(path: Path, required: Sequence[str] = ()) -> Iterator[Row | Skippe
     Raises:
         InputError: The file is of another format, damaged, or lacks a required column.
     """
-    form = _format(path)
+    form = format_of(path)
     if form == ".parquet":
         yield from _parquet_rows(path, required)
         return
-    with refuse_damage(path, "a whole gzip file" if path.suffix == ".gz" else "a readable file"), _open(path) as stream:
-        if form in (".jsonl", ".ndjson"):
-            yield from _json_rows(path, stream, required)
+    with _open(path) as stream:
+        if form in DELIMITERS:
+            yield from _csv_rows(path, stream, required, DELIMITERS[form])
         else:
-            yield from _csv_rows(path, stream, required, "\t" if form == ".tsv" else ",")
+            yield from _json_rows(path, stream, required)
 
 
-def _format(path: Path) -> str:
+def read_column(path: Path) -> Iterator[tuple[int, str] | Skipped]:
+    """Yield each cell of a CSV without header that has one column, as (number, cell); the first row is row 1.
+
+    Raises:
+        InputError: The file is no CSV or TSV, is damaged, or a row has several columns.
+    """
+    form = format_of(path)
+    if form not in DELIMITERS:
+        raise InputError(f"{path} has names for its columns: only a CSV or TSV may lack a header", "drop --no-header")
+    with _open(path) as stream:
+        for read in _records(path, _reader(stream, DELIMITERS[form]), first=1):
+            if isinstance(read, Skipped):
+                yield read
+                continue
+            number, cells = read
+            if len(cells) > 1:
+                raise InputError(
+                    f"{path}, row {number}: {len(cells)} columns, but a file without header holds one, the report",
+                    'put each report in quotes ("..."), or drop --no-header if the first row names the columns',
+                )
+            yield number, cells[0]
+
+
+def format_of(path: Path) -> str:
+    """Return which of `FORMATS` a file has by its name.
+
+    Raises:
+        InputError: There is no such file, or it has none of them.
+    """
     if not path.is_file():
         raise InputError(f"there is no file {path}", "check the path")
     name = path.name.lower().removesuffix(".gz")
@@ -57,21 +90,41 @@ def _format(path: Path) -> str:
     raise InputError(f"{path} is none of {', '.join(FORMATS)} (.gz allowed)", "convert it to one of these")
 
 
-def _open(path: Path) -> IO[str]:
-    # Bytes that are not UTF-8 become lone surrogates, so that the row can be named instead of the file refused.
-    binary: Any = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # noqa: SIM115 - the caller closes it
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
+@contextmanager
+def _open(path: Path) -> Iterator[IO[str]]:
+    zipped = path.suffix.lower() == ".gz"
+    with refuse_damage(path, "a whole gzip file" if zipped else "a readable file"):
+        # Bytes that are not UTF-8 become lone surrogates, so that the row can be named instead of the file refused.
+        binary: Any = gzip.open(path) if zipped else path.open("rb")  # noqa: SIM115 - closed with the text around it
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            yield stream
 
 
 def _csv_rows(path: Path, stream: IO[str], required: Sequence[str], delimiter: str) -> Iterator[Row | Skipped]:
-    csv.field_size_limit(_MAX_CELL_CHARS)
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    reader = _reader(stream, delimiter)
     try:
         header = next(reader, [])
     except csv.Error as error:
         raise InputError(f"{path} is not a CSV file: {error}", "check the file") from error
     _require(path, header, required)
-    number, line = 1, 0
+    for read in _records(path, reader, first=2):
+        if isinstance(read, Skipped):
+            yield read
+        elif len(read[1]) != len(header):
+            number, cells = read
+            yield Skipped(path.name, number, "wrong number of cells", f"{len(cells)} under {len(header)} columns")
+        else:
+            yield read[0], dict(zip(header, read[1], strict=True))
+
+
+def _reader(stream: IO[str], delimiter: str) -> "_csv.Reader":
+    csv.field_size_limit(_MAX_CELL_CHARS)
+    return csv.reader(stream, delimiter=delimiter, strict=True)
+
+
+def _records(path: Path, reader: "_csv.Reader", first: int) -> Iterator[tuple[int, list[str]] | Skipped]:
+    """Yield each further row of a CSV as (number, cells), counted from `first`; a blank line is no row."""
+    number, line = first - 1, 0
     while True:
         number, line = number + 1, reader.line_num + 1
         try:
@@ -79,20 +132,17 @@ def _csv_rows(path: Path, stream: IO[str], required: Sequence[str], delimiter: s
         except StopIteration:
             return
         except csv.Error as error:
-            if "unexpected end" in str(
-                error
-            ):  # everything behind the quote is one cell: nobody can tell the rows apart
+            # Everything behind an open quote is one cell: nobody can tell the rows apart.
+            if "unexpected end" in str(error):
                 raise InputError(
                     f"{path}: the quote that opens in row {number} (line {line}) is never closed", "close it or cut it"
                 ) from error
             yield Skipped(path.name, number, "not readable as CSV", f"line {line}: {error}")
             continue
-        if not cells:
-            number -= 1  # a blank line is no row
-        elif len(cells) != len(header):
-            yield Skipped(path.name, number, "wrong number of cells", f"{len(cells)} under {len(header)} columns")
+        if cells:
+            yield number, cells
         else:
-            yield number, dict(zip(header, cells, strict=True))
+            number -= 1
 
 
 def _json_rows(path: Path, stream: IO[str], required: Sequence[str]) -> Iterator[Row | Skipped]:

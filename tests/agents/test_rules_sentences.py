@@ -11,7 +11,8 @@ from teachback.store.label import FINDINGS, Status, from_chexpert
 
 HERE = Path(__file__).parent
 ROWS = list(csv.DictReader((HERE / "rule_sentences.csv").read_text("utf-8").splitlines()))
-# Written before anyone saw what the rules make of them, and not tuned to: the share right is the figure, not each line.
+# Written before anyone saw what the rules make of them. At first sight 200 of 230 were right, 87.0 %; rules were then
+# mended by what went wrong, so the share of today says less than that first one.
 HELD_OUT = list(csv.DictReader((HERE / "rule_sentences_heldout.csv").read_text("utf-8").splitlines()))
 
 
@@ -37,11 +38,11 @@ def test_sentence_gets_the_wanted_statuses(row: dict[str, str], engine: RuleEngi
     assert statuses(engine, row) == wanted(row)
 
 
-def test_most_held_out_sentences_get_the_wanted_statuses(engine: RuleEngine) -> None:
+def test_most_sentences_written_unseen_get_the_wanted_statuses(engine: RuleEngine) -> None:
     assert len(HELD_OUT) == 230
     assert not {row["text"] for row in HELD_OUT} & {row["text"] for row in ROWS}
     right = sum(statuses(engine, row) == wanted(row) for row in HELD_OUT)
-    assert right >= 200  # what the rules had at first sight of them, 87.0 %; wanted are 95 %
+    assert right >= 217
 
 
 def test_sentences_cover_every_finding_in_several_phenomena() -> None:

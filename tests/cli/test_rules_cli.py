@@ -1,6 +1,7 @@
 """`teachback rules`: a table into CheXpert's format, and one sentence explained."""
 
 import csv
+import gzip
 import json
 import os
 import stat
@@ -116,6 +117,137 @@ def test_wrong_encoding_names_the_row(tmp_path: Path) -> None:
     outcome = run("label", source, tmp_path / "out.csv")
     assert isinstance(outcome.exception, InputError)
     assert "row 3: text is not UTF-8" in outcome.exception.message
+    assert not (tmp_path / "out.csv").exists()
+
+
+# As chexpert-labeler's own sample: no header, one column, quotes where a report has commas or lines of its own.
+HEADERLESS = (
+    "Heart size normal and lungs are clear. No edema.\n"
+    '"1. Left pleural effusion, with adjacent atelectasis.\n\n2. Cardiomegaly."\n'
+    "\n"  # a blank line is no row
+    '""\n'
+    'Said to be ""clear"".\n'
+)
+HEADERLESS_TEXTS = [
+    "Heart size normal and lungs are clear. No edema.",
+    "1. Left pleural effusion, with adjacent atelectasis.\n\n2. Cardiomegaly.",
+    "",
+    'Said to be ""clear"".',
+]
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.tsv", "in.csv.gz"])
+def test_headerless_reports_are_numbered_from_zero(tmp_path: Path, name: str) -> None:
+    source = tmp_path / name
+    source.write_bytes(gzip.compress(HEADERLESS.encode()) if name.endswith(".gz") else HEADERLESS.encode())
+    outcome = run("label", source, tmp_path / "out.csv", "--no-header")
+    assert outcome.exit_code == 0, outcome.output
+    rows = read(tmp_path / "out.csv")
+    assert [row["report_id"] for row in rows] == ["0", "1", "2", "3"]
+    assert [(row["Edema"], row["Pleural Effusion"], row["No Finding"]) for row in rows] == [
+        ("0.0", "", "1.0"),
+        ("", "1.0", ""),
+        ("", "", ""),  # without text: all blank
+        ("", "", "1.0"),
+    ]
+    assert "1 of them have no text" in outcome.output
+
+
+def test_chexpert_labelers_layout_holds_the_text_as_read(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text(HEADERLESS, "utf-8")
+    outcome = run("label", source, tmp_path / "out.csv", "--no-header", "--format", "chexpert-labeler")
+    assert outcome.exit_code == 0, outcome.output
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert ",".join(header) == (  # the first line of the sample that chexpert-labeler ships
+        "Reports,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Lesion,Lung Opacity,Edema,Consolidation,"
+        "Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices"
+    )
+    assert [row[0] for row in rows] == HEADERLESS_TEXTS
+    assert rows[1][1:] == ["", "", "1.0", "", "", "", "", "", "1.0", "", "1.0", "", "", ""]
+
+
+def test_chexpert_labelers_layout_heads_the_sections_of_a_table_without_text(reports: Path, tmp_path: Path) -> None:
+    assert run("label", reports, tmp_path / "out.csv", "--format", "chexpert-labeler").exit_code == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        texts = [row["Reports"] for row in csv.DictReader(stream)]
+    assert texts == [
+        "FINDINGS: Small effusion, no pneumothorax.\nIMPRESSION: Possible edema.",
+        "FINDINGS: Heart size normal.\nIMPRESSION: No acute disease.",
+        "",
+        "Pacemaker in place.",
+    ]
+
+
+def test_unknown_format_is_refused(reports: Path, tmp_path: Path) -> None:
+    refused = run("label", reports, tmp_path / "out.csv", "--format", "chexpert")
+    assert isinstance(refused.exception, SettingError)
+    assert "teachback, chexpert-labeler" in refused.exception.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "message", "remedy"),
+    [
+        ("in.csv", ["No edema.", "Edema, no effusion, clear."], "row 2: 3 columns", "put each report in quotes"),
+        ("in.csv", ["report_id,text", "a,Edema."], "row 1: 2 columns", "drop --no-header"),
+        ("in.csv", [], "holds no report", "one report a row is expected"),
+        ("in.jsonl", ['{"text": "Edema."}'], "only a CSV or TSV may lack a header", "drop --no-header"),
+    ],
+)
+def test_headerless_file_that_is_none_is_refused_whole(
+    tmp_path: Path, name: str, lines: list[str], message: str, remedy: str
+) -> None:
+    source = write(tmp_path / name, *lines)
+    refused = run("label", source, tmp_path / "out.csv", "--no-header")
+    assert isinstance(refused.exception, InputError)
+    assert message in refused.exception.message
+    assert str(source) in refused.exception.message
+    assert remedy in refused.exception.remedy
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_headerless_reports_have_no_impression_to_read(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", "No edema.")
+    refused = run("label", source, tmp_path / "out.csv", "--no-header", "--scope", "impression")
+    assert isinstance(refused.exception, SettingError)  # not a table of blanks
+    assert refused.exception.remedy == "drop --scope"
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_headerless_row_that_cannot_be_read_is_skipped_and_keeps_its_number(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", "No edema.", '"Edema." and more', "No effusion.")
+    outcome = run("label", source, tmp_path / "out.csv", "--no-header")
+    assert outcome.exit_code == 0, outcome.output
+    assert [row["report_id"] for row in read(tmp_path / "out.csv")] == ["0", "2"]
+    assert "1 rows skipped: not readable as CSV" in outcome.output
+
+
+def test_headerless_file_in_another_encoding_names_the_row(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_bytes(b"Clear.\n\xd6dem.\n")
+    refused = run("label", source, tmp_path / "out.csv", "--no-header")
+    assert isinstance(refused.exception, InputError)
+    assert "row 2: text is not UTF-8" in refused.exception.message
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "hinted"),
+    [
+        ("in.csv", ["Clear lungs.", "No edema."], True),
+        ("in.csv", ["No acute disease; " + "clear lungs " * 50, "No edema."], True),
+        ("in.csv", ["Clear lungs."], True),  # the one report is taken for the header
+        ("in.csv", ["id,text", "a,Edema."], False),
+        ("in.jsonl", ['{"text": "Edema."}'], False),
+    ],
+)
+def test_no_header_is_offered_where_a_csv_has_one_column(
+    tmp_path: Path, name: str, lines: list[str], hinted: bool
+) -> None:
+    refused = run("label", write(tmp_path / name, *lines), tmp_path / "out.csv")
+    assert isinstance(refused.exception, InputError)
+    assert ("--no-header" in refused.exception.remedy) == hinted
+    assert len(refused.exception.message) < 250 + len(str(tmp_path))  # names the file, does not print the report
     assert not (tmp_path / "out.csv").exists()
 
 
