@@ -239,7 +239,7 @@ def campaign(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         specimen = Specimen(store)
         base = specimen.play(0, "base", 0.9)
         first = specimen.play(1, "feedback", 0.3, against=base)
-        second = specimen.play(2, "feedback", 0.02, against=first, fed_by=first)
+        second = specimen.play(2, "feedback", 0.005, against=first, fed_by=first)
         specimen.play(2, "control", 0.2)
         specimen.play(1, "linear", 0.4)
         record = specimen.record(second)

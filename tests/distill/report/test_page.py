@@ -56,7 +56,7 @@ def test_page_is_one_small_file_that_fetches_nothing(page: str) -> None:
 def test_headline_gives_champion_teacher_and_change_with_intervals(page: str, campaign: Campaign) -> None:
     judged = next(r for r in campaign[0]["rounds"] if r["name"] == "round 2 feedback")["test"]
     micro, gain = judged["figures"]["micro"], judged["over_teacher"]["micro"]
-    assert gain["low"] > 0  # the specimen makes 2 % mistakes
+    assert gain["low"] > 0  # of the specimen, which makes mistakes in .5 % of targets
     said = words(page)
     assert "The student (round 2 feedback) scores above its teacher on test" in said
     assert f"{micro['value']:.3f} [{micro['low']:.3f}, {micro['high']:.3f}]" in said
