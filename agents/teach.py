@@ -30,6 +30,7 @@ from teachback.store.writer import Writer
 __all__ = ["Progress", "TeachConfig", "TeachSummary", "teach"]
 
 CHUNK = 200  # reports an invocation
+CHUNK_OF_RULES = 2_000  # likewise where no model is asked: nothing is paid, and each commit looks through the store
 CHUNKS_IN_FLIGHT = 3  # one gathering answers, one with its verdicts outstanding, one being written
 TICK_S = 0.2  # how often the progress callback is told
 
@@ -40,21 +41,21 @@ class TeachConfig:
 
     Attributes:
         selection: Which reports.
-        chunk: Reports an invocation of the graph.
+        chunk: Reports an invocation of the graph; `CHUNK`, or `CHUNK_OF_RULES` without a model, when left out.
         chunks_in_flight: Chunks that are worked on at the same time.
         command: What the run is recorded as.
         settings: Further settings to record with the run; JSON-serialisable, without keys.
     """
 
     selection: Selection = field(default_factory=Selection)
-    chunk: int = CHUNK
+    chunk: int | None = None
     chunks_in_flight: int = CHUNKS_IN_FLIGHT
     command: str = "label"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, number in (("chunk", self.chunk), ("chunks in flight", self.chunks_in_flight)):
-            if number < 1:
+            if number is not None and number < 1:
                 raise SettingError(f"{name} is {number}, which is less than 1", "leave the option out for its default")
 
 
@@ -140,13 +141,14 @@ async def teach(
     if not todo:
         return TeachSummary(teachers.teacher_id, None, selected, progress)
     _write_members(writer, teachers, prompts)
-    recorded = {"selection": asdict(selection), "chunk": config.chunk, "teacher_id": teachers.teacher_id}
+    chunk = config.chunk or (CHUNK if teachers.llm else CHUNK_OF_RULES)
+    recorded = {"selection": asdict(selection), "chunk": chunk, "teacher_id": teachers.teacher_id}
     with recorded_run(writer, config.command, {**recorded, **config.settings}, selection.seed) as run:
         if cache:
             cache.run_id = run.run_id
         job = _Job(writer, connection, teachers, run.run_id, cache, progress, on_progress)
         try:
-            await job.label(_chunks(todo, config.chunk), config.chunks_in_flight)
+            await job.label(_chunks(todo, chunk), config.chunks_in_flight)
         finally:
             run.summary.update(asdict(progress))
     return TeachSummary(teachers.teacher_id, run.run_id, selected, progress, tuple(job.failures))

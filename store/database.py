@@ -12,14 +12,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from teachback.errors import StoreError
 from teachback.store.migrate import migrate
@@ -141,14 +143,12 @@ class Store:
     def _append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
         keys = _KEYS.get(table)
         schema = self._schema(table)
-        stamp = {f.name: datetime.now(UTC) for f in schema if pa.types.is_timestamp(f.type)}
-        stamped: Iterable[Mapping[str, Any]] = ({**stamp, **row} for row in rows)
-        if keys:
-            stamped = {tuple(row[k] for k in keys): row for row in stamped}.values()
-        batch = pa.Table.from_pylist(list(stamped), schema=schema)
-        unknown = {name for row in rows for name in row} - set(schema.names)
+        unknown = set[str]().union(*rows) - set(schema.names)
         if unknown:
             raise StoreError(f"table {table} has no column {', '.join(sorted(unknown))}", "this is a bug: report it")
+        if keys:
+            rows = list(dict(zip(map(itemgetter(*keys), rows), rows, strict=True)).values())
+        batch = _stamped(pa.Table.from_pylist(list(rows), schema=schema))
         self.connection.register("incoming", batch)
         try:
             new = f"SELECT * FROM incoming ANTI JOIN {table} USING ({', '.join(keys)})" if keys else "FROM incoming"
@@ -161,6 +161,15 @@ class Store:
         if table not in self._schemas:
             self._schemas[table] = self.connection.sql(f"FROM {table} LIMIT 0").to_arrow_table().schema
         return self._schemas[table]
+
+
+def _stamped(batch: pa.Table) -> pa.Table:
+    """Fill the moment in where a row gives none: no column of the store may lack it."""
+    now = pa.scalar(datetime.now(UTC))
+    for place, column in enumerate(batch.schema):
+        if pa.types.is_timestamp(column.type) and batch.column(place).null_count:
+            batch = batch.set_column(place, column, pc.fill_null(batch.column(place), now.cast(column.type)))
+    return batch
 
 
 def snapshot_path(store: Path | str) -> Path:

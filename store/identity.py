@@ -6,6 +6,8 @@ from typing import Any
 
 __all__ = ["content_id"]
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
 
 def content_id(prefix: str, *parts: Any) -> str:
     """Name a piece of content by what it is.
@@ -17,5 +19,5 @@ def content_id(prefix: str, *parts: Any) -> str:
     Returns:
         `prefix_` and 24 hex digits (96 bits) of BLAKE2b over the canonical JSON of the parts.
     """
-    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    canonical = _CANONICAL.encode(parts)
     return f"{prefix}_{hashlib.blake2b(canonical.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"

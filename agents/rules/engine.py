@@ -9,7 +9,7 @@ alone ("heart size is unchanged") gives way to any other mention of the finding.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -35,6 +35,11 @@ UNREAD = "unread-section"
 # Which mention decides for the report; `unmentioned` never does.
 _RANK: dict[Status, int] = {"present": 4, "uncertain": 3, "absent": 2, "unmentioned": 0}
 _RANK_UNCHANGED = 1
+# What may stand between an `or` and the terms that it joins.
+_MODIFIERS = (Sort.DEGREE, Sort.SIDE)
+_BEHIND_OR = (*_MODIFIERS, Sort.COMMA, Sort.CUE)
+
+_PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class RuleEngine:
         self._lexicon = Lexicon(self.ruleset)
         self._rules = self.ruleset.cues.rules
         self._pronouns = frozenset(self.ruleset.cues.pronouns)
+        self._causes = frozenset(self.ruleset.findings.causes)
         self._heading = _heading_pattern(self.ruleset)
         self._unread = frozenset(self.ruleset.cues.unread_headings)
         self._remembering = lru_cache(maxsize=remember)(self._read)
@@ -106,12 +112,17 @@ class RuleEngine:
         """
         found: list[Mention] = []
         before: list[Mention] = []
-        unread = False
+        unread = filled = False
+        last = 0
         for start, end in sentences(text):
             sentence = text[start:end]
             heading = self._heading.match(sentence)
             if heading:
-                unread = heading[1].lower() in self._unread
+                unread, filled = heading[1].lower() in self._unread, heading.end() < len(sentence)
+            elif unread:
+                unread = not (filled and _PARAGRAPH.search(text, last, start))
+                filled = True
+            last = end
             reading = self._remembering(sentence) if len(sentence) <= LONGEST_REMEMBERED else self._read(sentence)
             if reading.answer and before:
                 status, cue, rule = reading.answer
@@ -167,6 +178,8 @@ class RuleEngine:
         for place, unit in enumerate(units):
             for rank in unit.meaning.cues:
                 rule = self._rules[rank]
+                if rule.unless_term_behind and any(behind.sorts & Sort.TERM for behind in units[place + 1 :]):
+                    continue
                 places = reached(units, place, rule)
                 for target in places:
                     if target not in decided or rank < decided[target][0]:
@@ -191,7 +204,7 @@ class RuleEngine:
                     hits.append(
                         _Hit(finding, _status(rule, base), start, end, _quote(sentence, spelled, cue), rule.name)
                     )
-                elif base == "present" and _is_alternative(units, place):
+                elif base == "present" and _is_alternative(units, place, self._causes):
                     hits.append(_Hit(finding, "uncertain", start, end, "or", EITHER_OR))
                 else:
                     hits.append(_Hit(finding, base, start, end, "", STATED))
@@ -244,22 +257,25 @@ def _status(rule: CueRule, base: Status) -> Status:
     return rule.says
 
 
-def _is_alternative(units: Sequence[Unit], place: int) -> bool:
-    """Whether an `or` joins a term to a term of another finding ("atelectasis or pneumonia")."""
+def _is_alternative(units: Sequence[Unit], place: int, causes: Set[str]) -> bool:
+    """Whether an `or` joins a term to a term of another finding ("atelectasis or pneumonia"), or a slash to a cause."""
     terms = units[place].meaning.terms
     for step in (-1, 1):
         near = place + step
-        while 0 <= near < len(units) and units[near].sorts == Sort.DEGREE:
+        while 0 <= near < len(units) and units[near].sorts in _MODIFIERS:
             near += step
         far = near + step
-        while 0 <= far < len(units) and units[far].sorts == Sort.DEGREE:
+        while 0 <= far < len(units) and units[far].sorts in _BEHIND_OR:
             far += step
         if (
             0 <= near < len(units)
             and 0 <= far < len(units)
-            and units[near].sorts & Sort.OR
             and units[far].sorts & Sort.TERM
             and units[far].meaning.terms != terms
+            and (
+                units[near].sorts & Sort.OR
+                or (units[near].sorts & Sort.SLASH and any(name in causes for name, _ in terms + units[far].meaning.terms))
+            )
         ):
             return True
     return False
@@ -270,8 +286,9 @@ def _quote(sentence: str, spelled: Sequence[Word], unit: Unit) -> str:
 
 
 def _answered(mention: Mention, status: Status, cue: str, rule: str) -> Mention:
-    """Return a mention as the next sentence makes it; what was absent or not about this image stays so."""
-    if mention.status in ("absent", "unmentioned"):
+    """Return a mention as the next sentence makes it: what was absent stays so, and what stood on another image may
+    only be denied on this one."""
+    if mention.status == "absent" or (mention.status == "unmentioned" and (status != "absent" or mention.rule == UNREAD)):
         return mention
     return Mention(mention.finding, status, mention.section, mention.start, mention.end, mention.quote, cue, rule)
 

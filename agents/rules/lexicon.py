@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from teachback.agents.rules.phrases import GAP, GAP_WORDS, expand
-from teachback.agents.rules.ruleset import RuleSet
+from teachback.agents.rules.ruleset import CUES_FILE, FINDINGS_FILE, RuleSet
 from teachback.agents.rules.typos import Speller
 from teachback.agents.rules.words import MASK, Word
 from teachback.errors import InputError
@@ -24,6 +24,8 @@ LEVELS: tuple[Level, ...] = ("present", "uncertain", "absent", "unchanged")
 _ENTRY = ""
 # Signs and words that no gap reaches over: a new piece of the sentence begins there.
 _NO_GAP = frozenset({*",;:?()/$", "and", "or", "nor", "no", "not", "without", "with", "but"})
+# A cue that begins with one of these says something of one thing.
+_SINGULAR = frozenset({"is", "was", "has"})
 # Spelled words remembered at most; reports use a few ten thousand different ones.
 MAX_REMEMBERED = 50_000
 
@@ -48,6 +50,9 @@ class Sort:
     AND = 2048
     SLASH = 4096
     COLON = 8192
+    SIDE = 16384
+    SINGULAR = 32768
+    COPULA = 65536
 
 
 @dataclass(slots=True)
@@ -88,6 +93,7 @@ class Lexicon:
     def __init__(self, ruleset: RuleSet) -> None:
         self._tree: dict[str, Any] = {}
         self._lists = ruleset.findings.lists
+        self._where = ruleset.where
         self._forms: set[str] = set()
         self._remembered: dict[str, str] = {}
         self._add_findings(ruleset)
@@ -133,24 +139,25 @@ class Lexicon:
                 ("absent_terms", "absent", finding.absent_terms),
             )
             for key, status, phrases in wordings:
-                for meaning in self._put(f"findings.yaml: findings.{name}.{key}", phrases, Sort.TERM):
+                for meaning in self._put((FINDINGS_FILE, "findings", name, key), phrases, Sort.TERM):
                     if (name, status) not in meaning.terms:
                         meaning.terms.append((name, status))
         for place, measured in enumerate(file.measured):
-            key = f"findings.yaml: measured.{place}"
-            for meaning in self._put(f"{key}.subjects", measured.subjects, Sort.SUBJECT):
+            where = (FINDINGS_FILE, "measured", place)
+            for meaning in self._put((*where, "subjects"), measured.subjects, Sort.SUBJECT):
                 if place not in meaning.measures:
                     meaning.measures.append(place)
             for level in LEVELS:
-                for meaning in self._put(f"{key}.{level}", getattr(measured, level), Sort.STATE):
+                for meaning in self._put((*where, level), getattr(measured, level), Sort.STATE):
                     meaning.states[place] = level
-        self._put("findings.yaml: other_subjects", file.other_subjects, Sort.SUBJECT)
-        self._put("findings.yaml: traps", file.traps, 0)
+        self._put((FINDINGS_FILE, "other_subjects"), file.other_subjects, Sort.SUBJECT)
+        self._put((FINDINGS_FILE, "traps"), file.traps, 0)
 
     def _add_cues(self, ruleset: RuleSet) -> None:
         file = ruleset.cues
         for rank, rule in enumerate(file.rules):
-            for meaning in self._put(f"cues.yaml: rules.{rule.name}", rule.phrases, Sort.CUE):
+            sort = Sort.CUE | Sort.END if rule.unless_term_behind else Sort.CUE
+            for meaning in self._put((CUES_FILE, "rules", rank, "phrases"), rule.phrases, sort):
                 if rank not in meaning.cues:
                     meaning.cues.append(rank)
         for key, sort in (
@@ -159,36 +166,38 @@ class Lexicon:
             ("weak_ends", Sort.WEAK_END),
             ("openers", Sort.OPENER),
             ("degrees", Sort.DEGREE),
+            ("sides", Sort.SIDE),
+            ("copulas", Sort.COPULA),
             ("verbs", Sort.VERB),
         ):
-            self._put(f"cues.yaml: {key}", getattr(file, key), sort)
+            self._put((CUES_FILE, key), getattr(file, key), sort)
 
     def _add_joints(self) -> None:
         for sort, forms in (
             (Sort.COMMA, (",",)),
             (Sort.OR, ("or", "nor")),
             (Sort.AND, ("and", "as well as", "along with")),
-            (Sort.AND | Sort.SLASH, ("/",)),
+            (Sort.AND | Sort.SLASH, ("/", "and / or")),
             (Sort.END, (";",)),
             (Sort.END | Sort.COLON, (":",)),
         ):
-            self._put("joints", forms, sort)
+            self._put(("joints",), forms, sort)
 
-    def _put(self, place: str, phrases: Iterable[str], sort: int) -> list[Meaning]:
+    def _put(self, where: tuple[Any, ...], phrases: Iterable[str], sort: int) -> list[Meaning]:
         """Put phrases into the tree and return the meaning of each, marked with the sort."""
         meanings = []
-        for phrase in phrases:
+        for place, phrase in enumerate(phrases):
             try:
                 sequences = expand(phrase, self._lists)
             except ValueError as error:
-                raise InputError(f"{place}: {error}", "see the signs at the top of the file") from None
+                raise InputError(f"{self._where(*where, place)}: {error}", "see the signs at the top of the file") from None
             for sequence in sequences:
                 branch = self._tree
                 for form in sequence:
                     branch = branch.setdefault(form, {})
                     self._forms.add(form)
                 meaning = branch.setdefault(_ENTRY, Meaning())
-                meaning.sorts |= sort
+                meaning.sorts |= sort | (Sort.SINGULAR if sort & Sort.CUE and sequence[0] in _SINGULAR else 0)
                 meanings.append(meaning)
         return meanings
 

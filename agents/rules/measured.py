@@ -74,6 +74,8 @@ def _behind(units: Sequence[Unit], subject: int, measure: int) -> tuple[int, ...
         if sorts & Sort.SUBJECT and (states or not _coordinated(units, place)):
             break
         if sorts & Sort.STATE and measure in units[place].meaning.states:
+            if states and _describes_term(units, place):
+                break
             if _is_attribute(units, place) and (states or units[place - 1].sorts & _JOINTS):
                 break
             states.append(place)
@@ -87,6 +89,18 @@ def _is_attribute(units: Sequence[Unit], place: int) -> bool:
         following < len(units)
         and bool(units[following].sorts & Sort.SUBJECT)
         and units[following].first - units[place].last <= 1
+    )
+
+
+def _describes_term(units: Sequence[Unit], place: int) -> bool:
+    """Whether a state belongs to a finding named right behind it ("a large overlying left effusion")."""
+    following = place + 1
+    while following < len(units) and units[following].sorts in (Sort.DEGREE, Sort.SIDE):
+        following += 1
+    return (
+        following < len(units)
+        and bool(units[following].sorts & Sort.TERM)
+        and units[following].first - units[place].last <= MAX_BETWEEN
     )
 
 

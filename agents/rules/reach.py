@@ -15,6 +15,8 @@ __all__ = ["reached"]
 # Units that a cue can reach over at most, and that are searched for an `or` ahead; keeps reading linear.
 MAX_REACH = 40
 MAX_AHEAD = 16
+# Words without a meaning of their own between a side and its term.
+MAX_PLAIN = 3
 
 _TARGET = Sort.TERM | Sort.STATE
 _STOPS_LIST = Sort.END | Sort.WEAK_END | Sort.OPENER | Sort.VERB
@@ -42,7 +44,7 @@ def _rest(units: Sequence[Unit], at: int) -> list[int]:
 def _forward(units: Sequence[Unit], at: int, rule: CueRule) -> list[int]:
     """Follow the list behind a cue until something that cannot belong to it."""
     places: list[int] = []
-    joint, named, verb = 0, False, False
+    joint, named, termed, verb = 0, False, False, False
     for place in range(at + 1, min(len(units), at + 1 + MAX_REACH)):
         sorts = units[place].sorts
         if sorts & (Sort.END | Sort.WEAK_END):
@@ -52,12 +54,14 @@ def _forward(units: Sequence[Unit], at: int, rule: CueRule) -> list[int]:
                 break
             joint = joint if joint == Sort.OR else sorts
             continue
-        if _begins_statement(units, place, joint, named):
+        if _begins_statement(units, place, joint, named) or (termed and not joint and _begins_sided(units, place)):
             break
         verb = verb or bool(sorts & Sort.VERB)
         if sorts & _TARGET:
+            if termed and joint & (Sort.AND | Sort.COMMA) and _is_claimed(units, place):
+                break
             places.append(place)
-            joint, named = 0, True
+            joint, named, termed = 0, True, termed or bool(sorts & Sort.TERM)
             if rule.reach == "next":
                 break
     return places
@@ -68,13 +72,51 @@ def _begins_statement(units: Sequence[Unit], place: int, joint: int, named: bool
     sorts = units[place].sorts
     if sorts & Sort.OPENER:
         return named or bool(joint)
-    if not named or joint == Sort.OR:
+    if joint == Sort.OR:
+        return False
+    if sorts & Sort.SUBJECT and not named:
+        return bool(units[place - 1].sorts & Sort.CUE) and units[place].first > units[place - 1].last
+    if not named:
         return False
     if sorts & Sort.SUBJECT:
         return True
     if sorts & (Sort.DEGREE | Sort.STATE) and not sorts & Sort.TERM:
         return joint != Sort.COMMA or not _or_ahead(units, place)
     return bool(sorts & Sort.CUE and joint)
+
+
+def _opens_item(units: Sequence[Unit], at: int) -> bool:
+    """Whether a cue that can read both ways stands behind a comma and right before a term (", unlikely edema")."""
+    return (
+        0 < at < len(units) - 1
+        and bool(units[at - 1].sorts & Sort.COMMA)
+        and bool(units[at + 1].sorts & Sort.TERM)
+        and units[at + 1].first == units[at].last
+    )
+
+
+def _is_claimed(units: Sequence[Unit], at: int) -> bool:
+    """Whether a term has a verb of its own that is no "is seen" shared by the list ("and the line is in place")."""
+    verb, behind = at + 1, at + 2
+    return (
+        verb < len(units)
+        and bool(units[verb].sorts & Sort.COPULA)
+        and units[verb].first == units[at].last
+        and not (behind < len(units) and units[behind].sorts & (Sort.VERB | Sort.CUE))
+        and not _or_ahead(units, at)
+    )
+
+
+def _begins_sided(units: Sequence[Unit], at: int) -> bool:
+    """Whether a side stands before a term that nothing joins to the list ("no effusion left lower lobe opacity")."""
+    following = at + 1
+    return (
+        bool(units[at].sorts & Sort.SIDE)
+        and following < len(units)
+        and bool(units[following].sorts & Sort.TERM)
+        and units[following].first - units[at].last <= MAX_PLAIN
+        and not _or_ahead(units, at)
+    )
 
 
 def _or_ahead(units: Sequence[Unit], at: int) -> bool:
@@ -91,20 +133,30 @@ def _or_ahead(units: Sequence[Unit], at: int) -> bool:
 def _backward(units: Sequence[Unit], at: int, rule: CueRule) -> list[int]:
     """Go back over what a cue behind says something of: one mention, or those joined with it."""
     places: list[int] = []
-    joined = False
+    joined = comma = termed = False
     stops = Sort.VERB | Sort.SUBJECT | Sort.CUE
     is_state = bool(units[at].sorts & Sort.STATE)
+    if units[at].sorts & Sort.CUE and _opens_item(units, at):
+        return []
     for place in range(at - 1, max(-1, at - 1 - MAX_REACH), -1):
         sorts = units[place].sorts
         if sorts & (Sort.END | Sort.WEAK_END | Sort.OPENER):
             break
         if (places and sorts & stops) or (is_state and sorts & Sort.SUBJECT):
             break
+        if sorts & Sort.AND and termed and units[at].sorts & Sort.SINGULAR:
+            break
         if sorts & (Sort.AND | Sort.OR):
             joined = True
-        elif sorts & Sort.COMMA and places and not joined:
-            break
+        elif sorts & Sort.COMMA:
+            if places and not joined:
+                break
+            comma = True
         if sorts & _TARGET:
+            if sorts & Sort.TERM:
+                if termed and not (joined or comma):
+                    break
+                termed, comma = True, False
             places.append(place)
             if rule.reach == "next":
                 break

@@ -5,7 +5,8 @@ radiologist: phrases in the language of `phrases.py`, no code. A mistake names t
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,7 +19,7 @@ from teachback.errors import InputError
 __all__ = ["ENGINE_VERSION", "CueRule", "CuesFile", "Finding", "FindingsFile", "Measured", "RuleSet"]
 
 # Raised by hand when the engine reads the same files differently.
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 FINDINGS_FILE = "findings.yaml"
 CUES_FILE = "cues.yaml"
 # Longest rule file read, in bytes; the two shipped ones are about 30 kB together.
@@ -71,6 +72,8 @@ class FindingsFile(_Strict):
     """The findings, in the order in which they are reported."""
     measured: list[Measured] = Field(default_factory=list)
     """Findings told as an organ's state."""
+    causes: list[str] = Field(default_factory=list)
+    """Findings that explain what is seen: `x/cause` asks which of the two it is, `scarring/atelectasis` says both."""
     other_subjects: list[str] = Field(default_factory=list)
     """Organs that no finding is measured on: they begin a statement and keep states to themselves."""
     traps: list[str] = Field(default_factory=list)
@@ -91,6 +94,9 @@ class CueRule(_Strict):
     """`next`: the nearest mention. `list`: all that is joined to it. `rest`: all to the end of the sentence."""
     needs_list_word: bool = False
     """Whether a comma ends the reach unless an `or` follows."""
+    unless_term_behind: bool = False
+    """Whether it decides only where no finding is named after it ("except for a trace amount");
+    its phrases end every other reach."""
     answers_sentence_before: bool = False
     """Whether it may decide on the sentence before ("This has resolved.")."""
     phrases: list[str] = Field(min_length=1)
@@ -110,6 +116,10 @@ class CuesFile(_Strict):
     """Words that begin a statement ("there is")."""
     degrees: list[str] = Field(default_factory=list)
     """Words that say how much there is of something, so that it is there ("small", "stable")."""
+    copulas: list[str] = Field(default_factory=list)
+    """Verbs that, right behind a mention in a list, give it a statement of its own ("and the line is in place")."""
+    sides: list[str] = Field(default_factory=list)
+    """Words that, put before a mention, begin a statement where nothing joins it ("no effusion left opacity")."""
     verbs: list[str] = Field(default_factory=list)
     """Finite verbs: a cue behind one reaches back to it and no further."""
     pronouns: list[str] = Field(default_factory=list)
@@ -131,11 +141,13 @@ class RuleSet:
         findings: What is looked for.
         cues: What decides.
         version: Content hash of both files and the engine's version: the labeler's version.
+        sources: File name to the place it was read from and its text.
     """
 
     findings: FindingsFile
     cues: CuesFile
     version: str
+    sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, directory: Path | None = None) -> "RuleSet":
@@ -149,15 +161,28 @@ class RuleSet:
         digest = hashlib.blake2b(str(ENGINE_VERSION).encode(), digest_size=8)
         for name in names:
             digest.update(hashlib.blake2b(texts[name].encode()).digest())
-        findings = _parsed(FindingsFile, _place(directory, FINDINGS_FILE), texts[FINDINGS_FILE])
-        cues = _parsed(CuesFile, _place(directory, CUES_FILE), texts[CUES_FILE])
-        unknown = [m.finding for m in findings.measured if m.finding not in findings.findings]
-        if unknown:
-            raise InputError(
-                f"{_place(directory, FINDINGS_FILE)}: measured: {unknown[0]!r} is no finding of this file",
-                "use a name that stands under `findings:`",
-            )
-        return cls(findings, cues, digest.hexdigest())
+        sources = {name: (_place(directory, name), texts[name]) for name in names}
+        findings = _parsed(FindingsFile, *sources[FINDINGS_FILE])
+        cues = _parsed(CuesFile, *sources[CUES_FILE])
+        for key, named in (("measured", [m.finding for m in findings.measured]), ("causes", findings.causes)):
+            unknown = [name for name in named if name not in findings.findings]
+            if unknown:
+                raise InputError(
+                    f"{_place(directory, FINDINGS_FILE)}, line {_line(texts[FINDINGS_FILE], (key,), unknown[0])}: "
+                    f"{key}: {unknown[0]!r} is no finding of this file",
+                    "use a name that stands under `findings:`",
+                )
+        return cls(findings, cues, digest.hexdigest(), sources)
+
+    def where(self, name: str, *path: str | int) -> str:
+        """Say where a part of a file stands: the file, the line and the key.
+
+        Args:
+            name: `findings.yaml` or `cues.yaml`.
+            path: Keys and places in lists that lead to it, as `("findings", "Edema", "terms", 3)`.
+        """
+        place, text = self.sources.get(name, (name, ""))
+        return f"{place}, line {_line(text, path)}: {'.'.join(map(str, path))}"
 
     @property
     def finding_names(self) -> tuple[str, ...]:
@@ -191,7 +216,28 @@ def _parsed(model: type[FileT], place: str, text: str) -> FileT:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{place}: {key}: {first['msg']}", "compare with the shipped file") from None
+        raise InputError(f"{place}, line {_line(text, first['loc'])}: {key}: {first['msg']}", "compare with the shipped file") from None
+
+
+def _line(text: str, path: Sequence[str | int], value: str | None = None) -> int:
+    """Return the line, from 1, of a part of a YAML text: as far as its path leads, and there of a value in it."""
+    node = yaml.compose(text, _PlainLoader)
+    line = 1
+    for part in path:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            found = next((pair for pair in node.value if pair[0].value == part), None)
+            line = found[0].start_mark.line + 1 if found else line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = (None, node.value[part])
+            line = node.value[part].start_mark.line + 1
+        if not found:
+            return line
+        node = found[1]
+    if value is not None and node is not None:
+        lines = text.splitlines()
+        return next((n + 1 for n in range(line - 1, node.end_mark.line + 1) if n < len(lines) and value in lines[n]), line)
+    return line
 
 
 class _PlainLoader(yaml.BaseLoader):

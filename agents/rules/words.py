@@ -11,6 +11,8 @@ from typing import NamedTuple
 __all__ = ["MASK", "MAX_WORDS", "Word", "sentences", "words"]
 
 MASK = "xxxx"
+# What a question mark before a word is read as.
+ASKED = "query"
 # Longest stretch read as one sentence, in words; real sentences stay under 80.
 MAX_WORDS = 200
 # Longest word looked up, in characters; anything longer is no word.
@@ -50,12 +52,20 @@ def words(sentence: str) -> list[Word]:
     found = []
     for match in _WORD.finditer(sentence):
         form = _SIGNS.get(match[0]) or match[0].lower()
+        if form == "?" and _asks_ahead(sentence, match.start()):
+            form = ASKED
         if len(form) > MAX_WORD_LENGTH:
             form = ""
         elif _MASK.fullmatch(form):
             form = MASK
         found.append(Word(form.replace("\u2019", "'"), match.start(), match.end()))
     return found
+
+
+def _asks_ahead(sentence: str, place: int) -> bool:
+    """Whether a question mark is put to the word behind it: "opacity, ?atelectasis"."""
+    before, behind = sentence[max(0, place - 1) : place], sentence[place + 1 : place + 2]
+    return not before.isalnum() and (behind.isalnum() or (behind.isspace() and (not before or before.isspace())))
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -78,8 +88,8 @@ def _breaks(text: str) -> Iterator[int]:
 def _ends_sentence(text: str, match: re.Match[str], punctuated: bool) -> bool:
     if match[0] == "\n":
         return _ends_line(text, match.start(), punctuated)
-    if match[0] == "?" and text[max(0, match.start() - 8) : match.start()].rstrip()[-1:] in ("", ".", ":", ";"):
-        return False  # it stands before what is asked: "? small effusion"
+    if match[0] == "?" and text[max(0, match.start() - 1) : match.start()] in ("", " ", "\n", "\t"):
+        return False  # it stands before what is asked: "opacity ? pneumonia"
     if match[0] != ".":
         return True
     before = text[max(0, match.start() - 8) : match.start()].split()

@@ -1,5 +1,6 @@
 """The rule files: the phrase language, what loading checks, and the version that their content makes."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -76,11 +77,11 @@ def test_version_is_the_content(files: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "named"),
     [
-        ("findings.yaml", "    terms:", "    termz:", "findings.yaml: findings.Enlarged Cardiomediastinum.termz"),
+        ("findings.yaml", "    terms:", "    termz:", r"findings.yaml, line \d+: findings.Enlarged Cardiomediastinum.termz"),
         ("findings.yaml", "finding: Cardiomegaly", "finding: Cardiomegali", "'Cardiomegali' is no finding"),
         ("findings.yaml", "  Cardiomegaly:\n", "  Edema:\n", "'Edema' stands twice"),
-        ("findings.yaml", "      - cardiomegaly", "      - (cardiomegaly", "findings.Cardiomegaly.terms"),
-        ("cues.yaml", "says: absent", "says: gone", r"cues.yaml: rules.\d+.says"),
+        ("findings.yaml", "      - cardiomegaly", "      - (cardiomegaly", r"findings.yaml, line \d+: findings.Cardiomegaly.terms.0"),
+        ("cues.yaml", "says: absent", "says: gone", r"cues.yaml, line \d+: rules.\d+.says"),
         ("cues.yaml", "rules:", "rules: [", "not valid YAML"),
         ("cues.yaml", "reads: forward", "reads: [forward", "not valid YAML"),
     ],
@@ -92,6 +93,9 @@ def test_mistake_names_file_and_key(files: Path, name: str, old: str, new: str, 
     with pytest.raises(InputError, match=named) as caught:
         RuleEngine(RuleSet.load(files))
     assert caught.value.remedy
+    line = int(re.search(r"line (\d+)", str(caught.value))[1])
+    lines = (files / name).read_text("utf-8").splitlines()
+    assert new.strip().strip("[") in lines[line - 1] or "YAML" in named or "twice" in named
 
 
 def test_missing_or_undecodable_file_is_named(files: Path) -> None:

@@ -33,7 +33,10 @@ def label(
     split: Annotated[list[str] | None, typer.Option(help="Only this split; give it again for more.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N reports, in the seed's order.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests at once.")] = 16,
-    chunk: Annotated[int, typer.Option(min=1, help="Reports an invocation of the graph, and a commit.")] = 200,
+    chunk: Annotated[
+        int | None,
+        typer.Option(min=1, help="Reports an invocation of the graph, and a commit.", show_default="200; rules alone 2000"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides the order of the reports.")] = 0,
     allow_egress_to: Annotated[
         list[str] | None,
