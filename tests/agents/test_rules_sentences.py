@@ -10,10 +10,19 @@ from teachback.agents.rules import RuleEngine
 from teachback.store.label import FINDINGS, Status, from_chexpert
 
 HERE = Path(__file__).parent
-ROWS = list(csv.DictReader((HERE / "rule_sentences.csv").read_text("utf-8").splitlines()))
-# Written before anyone saw what the rules make of them. At first sight 200 of 230 were right, 87.0 %; rules were then
-# mended by what went wrong, so the share of today says less than that first one.
-HELD_OUT = list(csv.DictReader((HERE / "rule_sentences_heldout.csv").read_text("utf-8").splitlines()))
+
+
+def read(name: str) -> list[dict[str, str]]:
+    with (HERE / name).open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+# Rules were mended until these came out right.
+ROWS = read("rule_sentences.csv")
+# Written by others than the rules' author and labelled from the policy page alone, while the rules of today were being
+# made; scored once, when these were done, and no rule was changed by what went wrong. Keep it so: who mends a rule by
+# one of these moves it to the other file.
+BLIND = read("rule_sentences_blind.csv")
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +47,11 @@ def test_sentence_gets_the_wanted_statuses(row: dict[str, str], engine: RuleEngi
     assert statuses(engine, row) == wanted(row)
 
 
-def test_most_sentences_written_unseen_get_the_wanted_statuses(engine: RuleEngine) -> None:
-    assert len(HELD_OUT) == 230
-    assert not {row["text"] for row in HELD_OUT} & {row["text"] for row in ROWS}
-    right = sum(statuses(engine, row) == wanted(row) for row in HELD_OUT)
-    assert right >= 217
+def test_nearly_all_sentences_written_unseen_get_the_wanted_statuses(engine: RuleEngine) -> None:
+    assert len(BLIND) >= 200
+    assert not {row["text"] for row in BLIND} & {row["text"] for row in ROWS}
+    wrong = [row["text"] for row in BLIND if statuses(engine, row) != wanted(row)]
+    assert len(wrong) <= 0.05 * len(BLIND), wrong
 
 
 def test_sentences_cover_every_finding_in_several_phenomena() -> None:
