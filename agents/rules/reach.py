@@ -61,7 +61,7 @@ def _forward(units: Sequence[Unit], at: int, rule: CueRule) -> list[int]:
             if termed and joint & (Sort.AND | Sort.COMMA) and _is_claimed(units, place):
                 break
             places.append(place)
-            joint, named, termed = 0, True, termed or bool(sorts & Sort.TERM)
+            joint, named, termed = 0, True, termed or bool(sorts & Sort.TERM or not sorts & Sort.DEGREE)
             if rule.reach == "next":
                 break
     return places

@@ -108,7 +108,7 @@ def test_missing_or_undecodable_file_is_named(files: Path) -> None:
 
 
 def test_no_is_a_word_and_not_false(files: Path) -> None:
-    replace(files / "cues.yaml", "pronouns: [this,", "pronouns: [no, yes, on, null, this,")
+    replace(files / "cues.yaml", "pronouns: [none,", "pronouns: [no, yes, on, null, none,")
     assert RuleSet.load(files).cues.pronouns[:4] == ["no", "yes", "on", "null"]
 
 

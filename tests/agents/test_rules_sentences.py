@@ -17,7 +17,8 @@ def read(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-# Rules were mended until these came out right.
+# Rules were mended until these came out right. The last 240 written among them, of turns of phrase that differ from the
+# textbook's on purpose, came out right in 209 cases (87.1 %) before they were used for that.
 ROWS = read("rule_sentences.csv")
 # Written by others than the rules' author and labelled from the policy page alone, while the rules of today were being
 # made; scored once, when these were done, and no rule was changed by what went wrong. Keep it so: who mends a rule by
