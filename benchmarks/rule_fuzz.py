@@ -2,10 +2,10 @@
 
     python benchmarks/rule_fuzz.py [--inputs 100000] [--seed 0]
 
-Inputs are random bytes read as text, other alphabets, pieces of reports in any order, synthetic reports cut, doubled and
-with letters exchanged, one sign or phrase many times over, and what makes backtracking patterns explode. Every mention's
-quote must be the text at its offsets and every status one of the four; a finding must have at most one verdict. The time
-per character of the slowest inputs tells whether reading stays linear.
+Inputs are random bytes read as text, other alphabets, pieces of reports in any order, synthetic reports cut, doubled
+and with letters exchanged, one sign or phrase many times over, and what makes backtracking patterns explode. Every
+mention's quote must be the text at its offsets, every status one of the four, and a finding's verdict one that its
+mentions hold. The time per character of the slowest input tells whether reading stays linear.
 """
 
 import argparse
@@ -18,13 +18,33 @@ from teachback.agents.rules import RuleEngine
 from teachback.store.corpora.synthetic import generate
 from teachback.store.label import FINDINGS, STATUSES
 
-WORDS = (
-    "no or and with but heart size normal enlarged effusion pneumothorax may represent versus has resolved XXXX ___ this "
-    "the lungs are clear small stable recommend findings: unlikely cannot be excluded rather than neither nor left right "
-    "blunting of costophrenic angle other than except for tube removed ? : ; , . / - 1. \n \n\n"
-).split(" ")
-ALPHABETS = ("абвгдежз ", "肺炎胸水なし。", "אבגד ", "éàüßøñ ", "🫁🩻 ", "\u200b\u202e\u0301\ufeff", "\x00\x07\x1b\r\t ")
-EXPLOSIVE = ("(" * 50, "a" * 60 + "!", "no " * 40, ", or " * 30, "?" * 80, "." * 80, ":" * 80, "x" * 90, "_" * 90, "\n" * 90)
+SPOKEN = """
+no or and with but heart size normal enlarged effusion pneumothorax may represent versus has resolved XXXX ___ this the
+lungs are clear small stable recommend findings: unlikely cannot be excluded rather than neither nor left right blunting
+of costophrenic angle other than except for tube removed 1. ? : ; , . / -
+"""
+WORDS = [*SPOKEN.split(), "\n", "\n\n"]
+ALPHABETS = (
+    "абвгдежз ",
+    "肺炎胸水なし。",
+    "אבגד ",
+    "éàüßøñ ",
+    "🫁🩻 ",
+    "\u200b\u202e\u0301\ufeff",
+    "\x00\x07\x1b\r\t ",
+)
+EXPLOSIVE = (
+    "(" * 50,
+    "a" * 60 + "!",
+    "no " * 40,
+    ", or " * 30,
+    "?" * 80,
+    "." * 80,
+    ":" * 80,
+    "x" * 90,
+    "_" * 90,
+    "\n" * 90,
+)
 LONGEST = 20_000  # characters of the longest input
 
 Kind = Callable[[random.Random, list[str]], str]
@@ -63,7 +83,8 @@ def _check(engine: RuleEngine, text: str) -> None:
     """Read a text twice over and raise AssertionError, with the text, when what comes back cannot be."""
     mentions = engine.mentions("text", text)
     for mention in mentions:
-        assert mention.finding in FINDINGS and mention.status in STATUSES, repr(text)
+        assert mention.finding in FINDINGS, repr(text)
+        assert mention.status in STATUSES, repr(text)
         assert 0 <= mention.start < mention.end <= len(text), repr(text)
         assert text[mention.start : mention.end] == mention.quote, repr(text)
     verdicts = engine.label_sections([("text", text)])

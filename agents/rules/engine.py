@@ -274,7 +274,10 @@ def _is_alternative(units: Sequence[Unit], place: int, causes: Set[str]) -> bool
             and units[far].meaning.terms != terms
             and (
                 units[near].sorts & Sort.OR
-                or (units[near].sorts & Sort.SLASH and any(name in causes for name, _ in terms + units[far].meaning.terms))
+                or (
+                    units[near].sorts & Sort.SLASH
+                    and any(name in causes for name, _ in terms + units[far].meaning.terms)
+                )
             )
         ):
             return True
@@ -288,7 +291,9 @@ def _quote(sentence: str, spelled: Sequence[Word], unit: Unit) -> str:
 def _answered(mention: Mention, status: Status, cue: str, rule: str) -> Mention:
     """Return a mention as the next sentence makes it: what was absent stays so, and what stood on another image may
     only be denied on this one."""
-    if mention.status == "absent" or (mention.status == "unmentioned" and (status != "absent" or mention.rule == UNREAD)):
+    if mention.status == "absent" or (
+        mention.status == "unmentioned" and (status != "absent" or mention.rule == UNREAD)
+    ):
         return mention
     return Mention(mention.finding, status, mention.section, mention.start, mention.end, mention.quote, cue, rule)
 

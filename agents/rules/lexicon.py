@@ -190,7 +190,9 @@ class Lexicon:
             try:
                 sequences = expand(phrase, self._lists)
             except ValueError as error:
-                raise InputError(f"{self._where(*where, place)}: {error}", "see the signs at the top of the file") from None
+                raise InputError(
+                    f"{self._where(*where, place)}: {error}", "see the signs at the top of the file"
+                ) from None
             for sequence in sequences:
                 branch = self._tree
                 for form in sequence:

@@ -216,7 +216,9 @@ def _parsed(model: type[FileT], place: str, text: str) -> FileT:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{place}, line {_line(text, first['loc'])}: {key}: {first['msg']}", "compare with the shipped file") from None
+        raise InputError(
+            f"{place}, line {_line(text, first['loc'])}: {key}: {first['msg']}", "compare with the shipped file"
+        ) from None
 
 
 def _line(text: str, path: Sequence[str | int], value: str | None = None) -> int:
@@ -236,7 +238,9 @@ def _line(text: str, path: Sequence[str | int], value: str | None = None) -> int
         node = found[1]
     if value is not None and node is not None:
         lines = text.splitlines()
-        return next((n + 1 for n in range(line - 1, node.end_mark.line + 1) if n < len(lines) and value in lines[n]), line)
+        return next(
+            (n + 1 for n in range(line - 1, node.end_mark.line + 1) if n < len(lines) and value in lines[n]), line
+        )
     return line
 
 

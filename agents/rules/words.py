@@ -13,6 +13,8 @@ __all__ = ["MASK", "MAX_WORDS", "Word", "sentences", "words"]
 MASK = "xxxx"
 # What a question mark before a word is read as.
 ASKED = "query"
+# What a word too long to be one is read as: no phrase can hold it.
+OVERLONG = "\0"
 # Longest stretch read as one sentence, in words; real sentences stay under 80.
 MAX_WORDS = 200
 # Longest word looked up, in characters; anything longer is no word.
@@ -55,7 +57,7 @@ def words(sentence: str) -> list[Word]:
         if form == "?" and _asks_ahead(sentence, match.start()):
             form = ASKED
         if len(form) > MAX_WORD_LENGTH:
-            form = ""
+            form = OVERLONG
         elif _MASK.fullmatch(form):
             form = MASK
         found.append(Word(form.replace("\u2019", "'"), match.start(), match.end()))

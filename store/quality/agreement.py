@@ -1,4 +1,4 @@
-"""How far two labelers agree on the four statuses: accuracy and Cohen's kappa.
+"""How far two labelers agree on the four statuses: accuracy, Cohen's kappa, and F1 of each status.
 
 Kappa (Cohen 1960, doi 10.1177/001316446002000104) is unweighted: every disagreement weighs the same. It is
 (p_o - p_e) / (1 - p_e), p_o the share of equal cells and p_e the share expected if both labelers drew from their own
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from teachback.store.label import FINDINGS, STATUSES
+from teachback.store.label import FINDINGS, STATUSES, Status
 from teachback.store.quality.bootstrap import Counts, Estimate, Floats, cluster_sums, estimate, resample_sums
 
-__all__ = ["Agreement", "FindingAgreement", "agreement"]
+__all__ = ["Agreement", "FindingAgreement", "StatusAgreement", "agreement"]
 
 _S = len(STATUSES)
 
@@ -39,6 +39,23 @@ class FindingAgreement:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusAgreement:
+    """Agreement on one status, all findings pooled.
+
+    Attributes:
+        status: Which one.
+        n_a: Cells to which a gives it.
+        n_b: Cells to which b gives it.
+        f1: F1 of b's cells of this status against a's; NaN where neither gives it.
+    """
+
+    status: Status
+    n_a: int
+    n_b: int
+    f1: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """Agreement of two labelers, symmetric but for the confusion table.
 
@@ -46,6 +63,7 @@ class Agreement:
         accuracy: Share of equal cells.
         kappa: Cohen's kappa, all findings pooled.
         findings: The 13 findings, in the order of `FINDINGS`.
+        statuses: The four statuses, in the order of `STATUSES`.
         confusion: Cells by status of a (rows) and of b (columns), in the order of `STATUSES`.
         n_reports: Reports with a cell that both labelled.
         n_clusters: Clusters that these reports belong to.
@@ -55,6 +73,7 @@ class Agreement:
     accuracy: Estimate
     kappa: Estimate
     findings: tuple[FindingAgreement, ...]
+    statuses: tuple[StatusAgreement, ...]
     confusion: tuple[tuple[int, ...], ...]
     n_reports: int
     n_clusters: int
@@ -70,6 +89,7 @@ class Agreement:
             "accuracy": self.accuracy.as_dict(),
             "kappa": self.kappa.as_dict(),
             "findings": findings,
+            "statuses": [{"status": s.status, "n_a": s.n_a, "n_b": s.n_b, "f1": s.f1.as_dict()} for s in self.statuses],
             "confusion": [list(row) for row in self.confusion],
             "n_reports": self.n_reports,
             "n_clusters": self.n_clusters,
@@ -104,18 +124,30 @@ def agreement(
     both = ((a >= 0) & (b >= 0)).any(axis=1)
     sums = cluster_sums(_pairs(a[both], b[both]), clusters[both])
     total = sums.sum(axis=0)
+    drawn = resample_sums(sums, n_boot, seed)
     accuracy, kappa = _figures(total)
-    drawn_accuracy, drawn_kappa = _figures(resample_sums(sums, n_boot, seed))
+    drawn_accuracy, drawn_kappa = _figures(drawn)
+    by_status, drawn_by_status = _status_f1(total), _status_f1(drawn)
     estimates = [
         (estimate(float(accuracy[i]), drawn_accuracy[:, i], level), estimate(float(kappa[i]), drawn_kappa[:, i], level))
         for i in range(len(FINDINGS) + 1)
     ]
     table = total.reshape(len(FINDINGS), _S, _S)
+    pooled = table.sum(axis=0)
     return Agreement(
         accuracy=estimates[-1][0],
         kappa=estimates[-1][1],
         findings=tuple(FindingAgreement(name, int(table[i].sum()), *estimates[i]) for i, name in enumerate(FINDINGS)),
-        confusion=tuple(tuple(int(cell) for cell in row) for row in table.sum(axis=0)),
+        statuses=tuple(
+            StatusAgreement(
+                status,
+                int(pooled[i].sum()),
+                int(pooled[:, i].sum()),
+                estimate(float(by_status[i]), drawn_by_status[:, i], level),
+            )
+            for i, status in enumerate(STATUSES)
+        ),
+        confusion=tuple(tuple(int(cell) for cell in row) for row in pooled),
         n_reports=int(both.sum()),
         n_clusters=len(sums),
         n_cells=int(total.sum()),
@@ -128,6 +160,14 @@ def _pairs(a: npt.NDArray[np.int8], b: npt.NDArray[np.int8]) -> Counts:
     report, finding = np.nonzero((a >= 0) & (b >= 0))
     counts[report, finding, a[report, finding].astype(np.int64) * _S + b[report, finding]] = 1
     return counts.reshape(len(a), len(FINDINGS) * _S * _S)
+
+
+def _status_f1(sums: Counts) -> Floats:
+    """(..., 208) -> F1 of each status over all cells, (..., 4)."""
+    table = sums.reshape(*sums.shape[:-1], len(FINDINGS), _S, _S).sum(axis=-3)
+    given = (table.sum(axis=-1) + table.sum(axis=-2)).astype(np.float64)
+    given[given == 0] = math.nan
+    return 2 * np.diagonal(table, axis1=-2, axis2=-1) / given
 
 
 def _figures(sums: Counts) -> tuple[Floats, Floats]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from teachback.errors import StoreError
-from teachback.store.label import Status
+from teachback.store.label import FINDINGS, STATUSES, Status
 from teachback.store.quality.agreement import Agreement, agreement
 from teachback.store.quality.f1 import POSITIVE, F1Report, evaluate_statuses
 from teachback.store.quality.statuses import (
@@ -25,7 +25,16 @@ from teachback.store.quality.statuses import (
     fetch_teacher,
 )
 
-__all__ = ["CURATED", "Standing", "Standings", "Subject", "fetch_subjects", "find_subject", "rank_subjects"]
+__all__ = [
+    "CURATED",
+    "Disagreement",
+    "Standing",
+    "Standings",
+    "Subject",
+    "fetch_subjects",
+    "find_subject",
+    "rank_subjects",
+]
 
 # The name of the reference that the curated labels make.
 CURATED = "curated"
@@ -59,6 +68,25 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One cell on which a subject differs from the reference.
+
+    Attributes:
+        report_id: The report.
+        finding: The finding.
+        reference: The reference's status.
+        said: The subject's.
+        quote: The first words that the subject gave as evidence; None where it gave none.
+    """
+
+    report_id: str
+    finding: str
+    reference: Status
+    said: Status
+    quote: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """One subject's figures.
 
@@ -67,12 +95,16 @@ class Standing:
         figures: How well it matches the reference.
         agreement: Accuracy and kappa of the four statuses with the reference.
         coverage: Share of the reference's reports that it labelled.
+        differing: Cells on which it differs from the reference: in status, or from `curated` in being positive.
+        disagreements: Some of these, drawn by chance and in the order of reports.
     """
 
     subject: Subject
     figures: F1Report
     agreement: Agreement
     coverage: float
+    differing: int = 0
+    disagreements: tuple[Disagreement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +128,9 @@ def fetch_subjects(connection: duckdb.DuckDBPyConnection) -> tuple[Subject, ...]
     """Read everyone that labelled findings; teachers that weigh two labelers or more, but no adjudicator alone."""
     labelers = connection.execute(
         "SELECT labeler_id, b.kind, b.name, r.round_id, r.round_name FROM labelers b LEFT JOIN "
-        "(SELECT labeler_id, min(round_id) AS round_id, min('round ' || \"round\" || ' ' || arm) AS round_name "
+        "(SELECT labeler_id, min(round_id) AS round_id, "
+        "min('round ' || \"round\" || CASE WHEN \"round\" = 1 AND arm = 'feedback' THEN '' ELSE ' ' || arm END) "
+        "AS round_name "
         "FROM rounds GROUP BY ALL) r USING (labeler_id) WHERE b.kind <> 'adjudicator' "
         "AND labeler_id IN (SELECT labeler_id FROM labels WHERE task = 'findings') ORDER BY b.created_at, labeler_id"
     ).fetchall()
@@ -139,6 +173,7 @@ def rank_subjects(
     against: str = CURATED,
     common: bool = False,
     positive: Collection[Status] = POSITIVE,
+    show: int = 0,
     n_boot: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -152,8 +187,9 @@ def rank_subjects(
         against: `curated`, or the name or id of a labeler or teacher.
         common: Whether to keep only the reports that every subject labelled.
         positive: Statuses that are read as positive.
+        show: Disagreements of each subject to give, at most.
         n_boot: Resamples behind the intervals.
-        seed: Seed of the resamples.
+        seed: Seed of the resamples, and of the choice of disagreements.
         level: Coverage of the intervals.
 
     Raises:
@@ -182,7 +218,9 @@ def rank_subjects(
             part.codes, said, part.clusters, positive=positive, n_boot=n_boot, seed=seed, level=level
         )
         agreed = agreement(part.codes, said, part.clusters, n_boot=n_boot, seed=seed, level=level)
-        rows.append(Standing(subject, figures, agreed, float(mask.mean())))
+        cells = _differing(part.codes, said, positive if name == CURATED else None)
+        shown = _drawn(connection, subject, part, said, cells, show, seed)
+        rows.append(Standing(subject, figures, agreed, float(mask.mean()), len(cells), shown))
     rows.sort(key=lambda row: -np.nan_to_num(row.figures.micro.value))
     return Standings(name, len(truth), tuple(rows), (*notes, *_caveats(rows, split)))
 
@@ -226,6 +264,53 @@ def _withhold_test(
     for student in students:
         codes[student] = np.where(hidden[:, None], np.int8(-1), codes[student])
     return ["students are not judged on `test` unless it is named: --split test"] if students else []
+
+
+def _differing(
+    reference: npt.NDArray[np.int8], said: npt.NDArray[np.int8], positive: Collection[Status] | None
+) -> npt.NDArray[np.intp]:
+    """Return the (report, finding) places, shape `(D, 2)`, of the cells that both labelled and that differ."""
+    if positive is None:
+        differ = reference != said
+    else:
+        codes = [STATUSES.index(status) for status in positive]
+        differ = np.isin(reference, codes) != np.isin(said, codes)
+    return np.argwhere(differ & (reference >= 0) & (said >= 0))
+
+
+def _drawn(
+    connection: duckdb.DuckDBPyConnection,
+    subject: Subject,
+    reference: StatusMatrix,
+    said: npt.NDArray[np.int8],
+    cells: npt.NDArray[np.intp],
+    show: int,
+    seed: int,
+) -> tuple[Disagreement, ...]:
+    """Draw some of the cells that differ, each with the subject's evidence."""
+    if not show or not len(cells):
+        return ()
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(cells))[:show])
+    places = [(int(report), int(finding)) for report, finding in cells[chosen]]
+    reports = [reference.report_ids[report] for report, _ in places]
+    # A teacher's evidence is that of the labeler that it followed.
+    table, column = ("teacher_labels", "teacher_id") if subject.kind == "teacher" else ("labels", "labeler_id")
+    found = connection.execute(
+        f"SELECT report_id, target, evidence[1].quote FROM {table} WHERE {column} = ? AND task = 'findings' "
+        "AND report_id IN (SELECT unnest(?::VARCHAR[]))",
+        [subject.subject_id, reports],
+    ).fetchall()
+    quotes = {(report_id, target): quote for report_id, target, quote in found}
+    return tuple(
+        Disagreement(
+            report_id,
+            FINDINGS[finding],
+            STATUSES[reference.codes[report, finding]],
+            STATUSES[said[report, finding]],
+            quotes.get((report_id, FINDINGS[finding])),
+        )
+        for report_id, (report, finding) in zip(reports, places, strict=True)
+    )
 
 
 def _labelled(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,10 @@
 """The rule engine: evidence, the report's verdict, and that no text harms it."""
 
+import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -122,6 +126,19 @@ def test_text_splits_into_sentences(text: str, parts: list[str]) -> None:
 def test_wrapped_line_is_one_sentence() -> None:
     text = "There is no evidence of a focal consolidation, pleural effusion or of a\nlarge pneumothorax today."
     assert len(list(sentences(text))) == 1
+
+
+def test_word_too_long_to_be_one_is_passed_over() -> None:
+    assert only(f"No {'a' * 60} effusion.").status == "absent"
+    assert only(f"Small effusion {'_' * 90} no").status == "present"
+
+
+def test_hostile_inputs_are_read_to_the_end() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "rule_fuzz.py"
+    ran = subprocess.run([sys.executable, str(script), "--inputs", "1200"], capture_output=True, text=True, check=True)
+    told = json.loads(ran.stdout.splitlines()[-1])
+    assert told["inputs"] == 1200
+    assert told["characters"] > 100_000
 
 
 def test_endless_sentence_is_cut() -> None:

@@ -77,10 +77,20 @@ def test_version_is_the_content(files: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "named"),
     [
-        ("findings.yaml", "    terms:", "    termz:", r"findings.yaml, line \d+: findings.Enlarged Cardiomediastinum.termz"),
+        (
+            "findings.yaml",
+            "    terms:",
+            "    termz:",
+            r"findings.yaml, line \d+: findings.Enlarged Cardiomediastinum.termz",
+        ),
         ("findings.yaml", "finding: Cardiomegaly", "finding: Cardiomegali", "'Cardiomegali' is no finding"),
         ("findings.yaml", "  Cardiomegaly:\n", "  Edema:\n", "'Edema' stands twice"),
-        ("findings.yaml", "      - cardiomegaly", "      - (cardiomegaly", r"findings.yaml, line \d+: findings.Cardiomegaly.terms.0"),
+        (
+            "findings.yaml",
+            "      - cardiomegaly",
+            "      - (cardiomegaly",
+            r"findings.yaml, line \d+: findings.Cardiomegaly.terms.0",
+        ),
         ("cues.yaml", "says: absent", "says: gone", r"cues.yaml, line \d+: rules.\d+.says"),
         ("cues.yaml", "rules:", "rules: [", "not valid YAML"),
         ("cues.yaml", "reads: forward", "reads: [forward", "not valid YAML"),

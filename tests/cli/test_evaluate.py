@@ -123,3 +123,29 @@ def test_errors_name_the_remedy(store: Path, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=message) as raised:
             CliRunner().invoke(app, ["evaluate", *arguments], catch_exceptions=False)
         assert raised.value.remedy
+
+
+def test_two_labelers_are_compared_status_by_status_and_cell_by_cell(store: Path) -> None:
+    asked = (str(store), "--against", "llm:stand-in", "--per-finding", "--disagreements", "3", "--n-boot", "100")
+    shown = run(*asked)
+    # both say present of six reports; the model of six in all, the rules of eight
+    assert "F1 by status, all findings: present 0.857 [0." in shown
+    assert "kappa [95 %]" in shown
+    assert "rule [beta] differs from llm:stand-in in 4 cells, 3 of them drawn by chance" in shown
+    rule = next(x for x in json.loads(run(*asked, "--json"))["labelers"] if x["kind"] == "rule")
+    assert rule["differing"] == 4
+    assert {d["report_id"] for d in rule["disagreements"]} < {"r06", "r07", "r08", "r09"}
+    assert {(d["finding"], d["reference"]) for d in rule["disagreements"]} == {("Edema", "unmentioned")}
+    counts = {s["status"]: (s["n_a"], s["n_b"]) for s in rule["agreement"]["statuses"]}
+    assert counts == {"present": (6, 8), "absent": (0, 2), "uncertain": (0, 0), "unmentioned": (124, 120)}
+
+
+def test_against_curated_labels_only_being_positive_differs(store: Path) -> None:
+    labelers = json.loads(run(str(store), "--disagreements", "9", "--n-boot", "0", "--json"))["labelers"]
+    rule = next(x for x in labelers if x["kind"] == "rule")
+    assert [(d["report_id"], d["reference"], d["said"]) for d in rule["disagreements"]] == [
+        ("r08", "present", "absent"),
+        ("r09", "present", "absent"),
+        ("r10", "uncertain", "present"),
+        ("r11", "uncertain", "present"),
+    ]

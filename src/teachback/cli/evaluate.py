@@ -10,8 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from teachback.store.quality.f1 import F1Report
-    from teachback.store.quality.standings import Standings
+    from teachback.store.quality.standings import Standing, Standings
 
 __all__ = ["evaluate"]
 
@@ -34,6 +33,10 @@ def evaluate(
     ] = "negative",
     common: Annotated[bool, typer.Option("--common", help="Only reports that all labelers labelled.")] = False,
     per_finding: Annotated[bool, typer.Option("--per-finding", help="Also a table for each labeler.")] = False,
+    disagreements: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Also list N cells on which each labeler differs, with its evidence."),
+    ] = 0,
     n_boot: Annotated[int, typer.Option(help="Bootstrap resamples, by subject.", min=0, max=100_000)] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resamples.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -42,7 +45,7 @@ def evaluate(
 
     Reads the newest snapshot, so it works while a run writes.
 
-    Example: teachback evaluate labels.duckdb --split gate --per-finding
+    Example: teachback evaluate labels.duckdb --split all --against chexpert --per-finding --disagreements 20
     """
     from teachback.store.database import open_snapshot
     from teachback.store.quality.standings import rank_subjects
@@ -56,6 +59,7 @@ def evaluate(
             against=against,
             common=common,
             positive={"present"} if uncertain == "negative" else {"present", "uncertain"},
+            show=disagreements,
             n_boot=n_boot,
             seed=seed,
         )
@@ -82,9 +86,10 @@ def _print(standings: Standings, asked: dict[str, Any], uncertain: str, per_find
         f"snapshot is {_age(asked['snapshot_age_s'])} old"
     )
     _print_ranking(console, standings)
-    if per_finding:
-        for row in standings.rows:
-            _print_findings(console, row.subject.name, row.figures)
+    for row in standings.rows:
+        if per_finding:
+            _print_findings(console, row, compared=standings.reference != "curated")
+        _print_disagreements(console, row, standings.reference)
     for note in standings.notes:
         console.print(f"note: {note}", style="dim", markup=False)
 
@@ -112,22 +117,48 @@ def _print_ranking(console: Console, standings: Standings) -> None:
     console.print(f"{meant}; coverage: share of the reports that it labelled", style="dim")
 
 
-def _print_findings(console: Console, name: str, figures: F1Report) -> None:
+def _print_findings(console: Console, row: Standing, *, compared: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", title=escape(name), title_justify="left")
+    table = Table(box=None, pad_edge=False, header_style="bold", title=escape(row.subject.name), title_justify="left")
     table.add_column("finding")
-    for column in ("reports", "positives", "called", "P", "R", "F1 [95 %]"):
+    columns = ("reports", "positives", "called", "P", "R", "F1 [95 %]")
+    for column in (*columns, "kappa [95 %]") if compared else columns:
         table.add_column(column, justify="right", no_wrap=True)
-    for f in figures.findings:
+    for f, agreed in zip(row.figures.findings, row.agreement.findings, strict=True):
         counts = (f"{n:,}" for n in (f.n, f.positives, f.predicted_positives))
-        table.add_row(f.finding, *counts, _short(f.precision.value), _short(f.recall.value), _square(f.f1))
+        kappa = [_square(agreed.kappa)] if compared else []
+        table.add_row(f.finding, *counts, _short(f.precision.value), _short(f.recall.value), _square(f.f1), *kappa)
     console.print()
+    console.print(table)
+    if compared:
+        by_status = (f"{s.status} {_square(s.f1)}" for s in row.agreement.statuses)
+        console.print(f"F1 by status, all findings: {', '.join(by_status)}")
+
+
+def _print_disagreements(console: Console, row: Standing, reference: str) -> None:
+    if not row.disagreements:
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"{escape(row.subject.name)} differs from {escape(reference)} in {row.differing:,} cells"
+    shown = len(row.disagreements)
+    title += f", {shown} of them drawn by chance" if shown < row.differing else ""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("report", "finding", reference, row.subject.name, "evidence"):
+        table.add_column(escape(column), overflow="fold")
+    for d in row.disagreements:
+        table.add_row(escape(d.report_id), d.finding, d.reference, d.said, escape(d.quote or ""))
+    console.print()
+    console.print(title)
     console.print(table)
 
 
 def _plain(standings: Standings) -> dict[str, Any]:
+    from dataclasses import asdict
+
     return {
         "reference": standings.reference,
         "n_reports": standings.n_reports,
@@ -141,6 +172,8 @@ def _plain(standings: Standings) -> dict[str, Any]:
                 "coverage": row.coverage,
                 "figures": row.figures.as_dict(),
                 "agreement": row.agreement.as_dict(),
+                "differing": row.differing,
+                "disagreements": [asdict(d) for d in row.disagreements],
             }
             for row in standings.rows
         ],

@@ -35,7 +35,9 @@ def label(
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests at once.")] = 16,
     chunk: Annotated[
         int | None,
-        typer.Option(min=1, help="Reports an invocation of the graph, and a commit.", show_default="200; rules alone 2000"),
+        typer.Option(
+            min=1, help="Reports an invocation of the graph, and a commit.", show_default="200; rules alone 2000"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the order of the reports.")] = 0,
     allow_egress_to: Annotated[
