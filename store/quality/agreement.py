@@ -167,7 +167,8 @@ def _status_f1(sums: Counts) -> Floats:
     table = sums.reshape(*sums.shape[:-1], len(FINDINGS), _S, _S).sum(axis=-3)
     given = (table.sum(axis=-1) + table.sum(axis=-2)).astype(np.float64)
     given[given == 0] = math.nan
-    return 2 * np.diagonal(table, axis1=-2, axis2=-1) / given
+    f1: Floats = 2 * np.diagonal(table, axis1=-2, axis2=-1) / given
+    return f1
 
 
 def _figures(sums: Counts) -> tuple[Floats, Floats]:
