@@ -10,6 +10,8 @@ import urllib.request
 
 def test_it_serves_until_it_is_stopped():
     command = [sys.executable, "-c", "from teachback.cli import main; main()", "stand-in-llm", "--port", "0"]
+    # A shell that runs the tests in the background leaves SIGINT ignored, and processes inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as server:
         try:
             first = server.stdout.readline()
