@@ -6,7 +6,8 @@ from functools import cached_property
 
 from teachback.agents.calls import Answer, ChatRequest, JsonForm
 from teachback.agents.client import LLMClient
-from teachback.agents.forms import decision_schema, read_decision_form, status_probabilities
+from teachback.agents.decision_form import decision_schema, read_decision_form
+from teachback.agents.forms import status_probabilities
 from teachback.agents.grounding import ground
 from teachback.agents.labeler import Dispute, Verdict
 from teachback.agents.llm_member import request_for, spec_of

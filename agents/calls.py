@@ -12,7 +12,22 @@ from pydantic_core import from_json
 from teachback.errors import TeacherReplyError
 from teachback.store.identity import content_id
 
-__all__ = ["Answer", "CallCache", "ChatRequest", "JsonForm", "LLMCall", "TokenLogprob", "TokenTrace", "clip"]
+__all__ = [
+    "Answer",
+    "CallCache",
+    "ChatRequest",
+    "JsonForm",
+    "LLMCall",
+    "Postponed",
+    "TokenLogprob",
+    "TokenTrace",
+    "clip",
+]
+
+
+class Postponed(Exception):
+    """A request was not sent, and nothing is wrong with it: it is only counted, goes into a batch, or awaits a budget."""
+
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,7 @@ class ChatRequest:
         max_tokens: Longest answer, in tokens.
         seed: Sampling seed, for endpoints that take one.
         top_logprobs: Alternatives to return for each token; None asks for no log-probabilities.
+        sample: Which of several answers to the same question this asks for, from 0.
     """
 
     messages: tuple[Mapping[str, str], ...]
@@ -64,25 +80,23 @@ class ChatRequest:
     max_tokens: int = 2000
     seed: int | None = 0
     top_logprobs: int | None = 8
+    sample: int = 0
 
     def hash_for(self, model: str, endpoint: str) -> str:
         """Name the request by its content: what the model sees, and which model at which endpoint.
 
         The report's id, the agent and the key are not part of it: two reports of the same text are one call.
         """
-        return content_id(
-            "call",
-            model,
-            endpoint,
-            [dict(message) for message in self.messages],
-            self.form.form_id,
-            {
-                "temperature": self.temperature,
-                "max_tokens": self.max_tokens,
-                "seed": self.seed,
-                "top_logprobs": self.top_logprobs,
-            },
-        )
+        parameters: dict[str, Any] = {
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+            "top_logprobs": self.top_logprobs,
+        }
+        if self.sample:
+            parameters["sample"] = self.sample
+        messages = [dict(message) for message in self.messages]
+        return content_id("call", model, endpoint, messages, self.form.form_id, parameters)
 
 
 @dataclass(frozen=True)

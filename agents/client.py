@@ -7,7 +7,6 @@ is used: a report goes to the host that was checked, or nowhere. No tracing or t
 """
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import openai
 from teachback.agents.calls import Answer, CallCache, ChatRequest, LLMCall
 from teachback.agents.failures import EndpointFailure, classify
 from teachback.agents.limiter import Limiter
+from teachback.agents.payload import PATH, encode
 from teachback.agents.prices import load_prices
 from teachback.agents.records import Attempted, record_answer, record_failure, record_refusal
 from teachback.agents.settings import LLMSettings, check_egress
@@ -202,30 +202,12 @@ class LLMClient:
             # `post` with the transport's own response type is the SDK's documented way past its response models,
             # which cost more CPU than the rest of a call; the form is encoded once, not once a request.
             response = await self._connect().post(
-                "/chat/completions",
-                content=self._payload(request),
+                PATH,
+                content=encode(request, self.settings),
                 options={"headers": {"Content-Type": "application/json"}},
                 cast_to=httpx2.Response,
             )
         return response.text
-
-    def _payload(self, request: ChatRequest) -> bytes:
-        payload: dict[str, Any] = {
-            "model": self.settings.model,
-            "messages": [dict(message) for message in request.messages],
-            "temperature": request.temperature,
-            # OpenAI renamed the parameter; the servers that people run themselves know the old name.
-            ("max_completion_tokens" if self.settings.is_openai else "max_tokens"): request.max_tokens,
-        }
-        if request.seed is not None:
-            payload["seed"] = request.seed
-        if request.top_logprobs is not None:
-            payload["logprobs"] = True
-            payload["top_logprobs"] = request.top_logprobs
-        if self.settings.is_openai:
-            payload["store"] = False
-        encoded = json.dumps(payload, separators=(",", ":"))
-        return f'{encoded[:-1]},"response_format":{request.form.response_format}}}'.encode()
 
     def _connect(self) -> openai.AsyncOpenAI:
         if self._sdk is None:

@@ -1,4 +1,4 @@
-"""The strict JSON forms that the teachers fill in: their schemas, and the reading of what was filled in."""
+"""The strict JSON forms that the LLM labelers fill in, and what all forms share: schemas, reading, probabilities."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,34 +11,37 @@ from teachback.errors import TeacherReplyError
 from teachback.store.label import FINDINGS, STATUSES, Status
 
 __all__ = [
-    "DecisionEntry",
-    "DecisionForm",
     "DiseaseEntry",
     "LabelForm",
     "StatusEntry",
-    "decision_schema",
+    "StrictEntry",
+    "check_keys",
     "label_schema",
-    "read_decision_form",
+    "object_schema",
     "read_label_form",
     "status_probabilities",
+    "status_schema",
+    "validated",
 ]
 
 NO_LOGPROBS = "endpoint returned no logprobs"
 MISFIT_LOGPROBS = "the endpoint's tokens do not join to its answer"
 
 
-class _Strict(BaseModel):
+class StrictEntry(BaseModel):
+    """Something that a model filled in: nothing may be missing, and nothing added."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StatusEntry(_Strict):
+class StatusEntry(StrictEntry):
     """One finding's status and the words it rests on."""
 
     status: Status
     evidence: str
 
 
-class DiseaseEntry(_Strict):
+class DiseaseEntry(StrictEntry):
     """One disease phrase with its ICD-10-CM code, as given."""
 
     name: str = Field(min_length=1)
@@ -46,61 +49,24 @@ class DiseaseEntry(_Strict):
     evidence: str
 
 
-class LabelForm(_Strict):
+class LabelForm(StrictEntry):
     """What the LLM labeler fills in: every finding, and the diseases."""
 
     findings: dict[str, StatusEntry]
     diseases: list[DiseaseEntry]
 
 
-class DecisionEntry(_Strict):
-    """One disputed target: the reason first, so that the status follows from it."""
-
-    rationale: str
-    evidence: str
-    status: Status
-
-
-class DecisionForm(_Strict):
-    """What the adjudicator fills in: every disputed target by its key."""
-
-    verdicts: dict[str, DecisionEntry]
-
-
-Form = TypeVar("Form", LabelForm, DecisionForm)
+Form = TypeVar("Form", bound=BaseModel)
 
 
 def label_schema() -> dict[str, Any]:
     """Return the LLM labeler's schema: an enum a finding, and a list of diseases."""
-    finding = _object({"status": _status(), "evidence": {"type": "string"}})
-    disease = _object({name: {"type": "string"} for name in ("name", "icd10", "evidence")})
-    return _object(
+    finding = object_schema({"status": status_schema(), "evidence": {"type": "string"}})
+    disease = object_schema({name: {"type": "string"} for name in ("name", "icd10", "evidence")})
+    return object_schema(
         {
-            "findings": _object(dict.fromkeys(FINDINGS, finding)),
+            "findings": object_schema(dict.fromkeys(FINDINGS, finding)),
             "diseases": {"type": "array", "items": disease},
-        }
-    )
-
-
-def decision_schema(targets: Mapping[str, str]) -> dict[str, Any]:
-    """Return the adjudicator's schema: an enum a disputed target.
-
-    Args:
-        targets: Key in the form to what it stands for.
-    """
-    return _object(
-        {
-            "verdicts": _object(
-                {
-                    key: {
-                        "description": target,
-                        **_object(
-                            {"rationale": {"type": "string"}, "evidence": {"type": "string"}, "status": _status()}
-                        ),
-                    }
-                    for key, target in targets.items()
-                }
-            )
         }
     )
 
@@ -111,19 +77,8 @@ def read_label_form(answer: Answer) -> LabelForm:
     Raises:
         TeacherReplyError: It is not the form, or a finding is missing from it.
     """
-    form = _validated(answer, LabelForm)
-    _check_keys(answer.report_id, form.findings, FINDINGS)
-    return form
-
-
-def read_decision_form(answer: Answer, keys: Sequence[str]) -> DecisionForm:
-    """Read the adjudicator's answer on the targets of these keys.
-
-    Raises:
-        TeacherReplyError: It is not the form, or a target is missing from it.
-    """
-    form = _validated(answer, DecisionForm)
-    _check_keys(answer.report_id, form.verdicts, keys)
+    form = validated(answer, LabelForm)
+    check_keys(answer.report_id, form.findings, FINDINGS)
     return form
 
 
@@ -155,7 +110,8 @@ def status_probabilities(answer: Answer, group: str, keys: Sequence[str]) -> tup
     return found, ""
 
 
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the strict schema of an object with these properties, all of them required."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -164,11 +120,17 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _status() -> dict[str, Any]:
+def status_schema() -> dict[str, Any]:
+    """Return the schema of one status."""
     return {"type": "string", "enum": list(STATUSES)}
 
 
-def _validated(answer: Answer, form: type[Form]) -> Form:
+def validated(answer: Answer, form: type[Form]) -> Form:
+    """Read an answer as a form.
+
+    Raises:
+        TeacherReplyError: It does not follow the form's schema.
+    """
     text = answer.text()
     try:
         return form.model_validate_json(text)
@@ -180,7 +142,12 @@ def _validated(answer: Answer, form: type[Form]) -> Form:
         ) from None
 
 
-def _check_keys(report_id: str, given: Mapping[str, object], wanted: Sequence[str]) -> None:
+def check_keys(report_id: str, given: Mapping[str, object], wanted: Sequence[str]) -> None:
+    """Check that a form has exactly the wanted entries.
+
+    Raises:
+        TeacherReplyError: Some are missing, or there are others.
+    """
     missing = [key for key in wanted if key not in given]
     unknown = [key for key in given if key not in wanted]
     if missing or unknown:

@@ -94,6 +94,11 @@ class LLMSettings:
         return self.host == "api.openai.com"
 
     @property
+    def is_hosted_openai(self) -> bool:
+        """Whether this is OpenAI's own endpoint or Azure's, which take OpenAI's newest parameter names."""
+        return self.is_openai or self.host.endswith((".openai.azure.com", ".services.ai.azure.com"))
+
+    @property
     def is_local(self) -> bool:
         """Whether the endpoint is on this machine."""
         return is_loopback(self.host)

@@ -38,6 +38,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "prompts": ("prompt_id",),
     "labelers": ("labeler_id",),
     "teachers": ("teacher_id",),
+    "teacher_members": ("teacher_id", "labeler_id"),
     "runs": ("run_id",),
     "run_ends": ("run_id",),
     "labels": ("label_id",),
@@ -47,6 +48,9 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "round_decisions": ("round_id",),
     "training_rows": ("round_id", "label_id", "source"),
     "evaluations": ("evaluation_id",),
+    "batches": ("batch_id",),
+    "batch_requests": ("batch_id", "custom_id"),
+    "looks": ("look_id",),
 }
 
 

@@ -7,6 +7,7 @@
     |-- MissingExtraError          a part of the installation is missing
     |-- EgressError                a corpus's policy forbids sending its text there
     |-- TeacherError               a teacher cannot go on at all (wrong key, unknown model, unreachable)
+    |   |-- BudgetError          what the run may cost is spent; what was paid is stored
     |   `-- TeacherReplyError      a teacher's answer on one report cannot be used; becomes that report's failure row
     `-- TrainingError              a round cannot go on (no rows, no base, an answer longer than the context)
 
@@ -14,6 +15,7 @@ Abstaining is a value, failing is an exception.
 """
 
 __all__ = [
+    "BudgetError",
     "EgressError",
     "InputError",
     "MissingExtraError",
@@ -65,6 +67,10 @@ class EgressError(TeachbackError):
 
 class TeacherError(TeachbackError):
     """A teacher cannot go on at all: wrong key, unknown model, endpoint unreachable."""
+
+
+class BudgetError(TeacherError):
+    """What the run may cost is spent. Everything that was paid is stored, and the next run starts from there."""
 
 
 class TeacherReplyError(TeacherError):
