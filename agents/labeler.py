@@ -3,15 +3,18 @@
 Whoever assembles a graph passes labelers in, so a student joins it without this room knowing how students are trained.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from teachback.errors import SettingError
 from teachback.store.identity import content_id
-from teachback.store.label import Label, Labeler, Task
+from teachback.store.label import Label, Labeler, Status, Task
 from teachback.store.report import Report
 
-__all__ = ["AskingLabeler", "Decider", "Dispute", "Reply", "ReportLabeler", "Teachers", "Verdict"]
+__all__ = ["AskingLabeler", "Decider", "Dispute", "Reply", "ReportLabeler", "Teachers", "Verdict", "VerdictStatus"]
+
+VerdictStatus = Status | Literal["cannot_tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,28 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a dispute was decided.
+    """How a dispute was decided, or that it was left to a person.
 
     Attributes:
-        label: The decision, as a label of the adjudicator's.
+        report_id: The report.
+        task: The task.
+        target: The target.
+        status: The decision; `cannot_tell` leaves the target to a person.
+        label: The decision, as a label of the adjudicator's; None where it cannot tell.
         rationale: Why, in the adjudicator's words.
         weighed: The ids of the labels that were weighed.
+        labeler_id: The adjudicator.
         llm_call_id: The call that decided it.
     """
 
-    label: Label
+    report_id: str
+    task: Task
+    target: str
+    status: VerdictStatus
+    label: Label | None
     rationale: str
     weighed: tuple[str, ...]
+    labeler_id: str
     llm_call_id: str | None = None
 
 
@@ -109,33 +122,50 @@ class Teachers:
     """The members of one teacher graph.
 
     Attributes:
-        rule: Labels every report at once.
-        llm: Labels every report by asking; None for a graph of rules alone.
-        adjudicator: Decides where the two differ; None leaves such targets undecided.
+        local: Label every report by themselves, at once: rules, students.
+        asking: Label every report by asking a model.
+        adjudicator: Decides where they differ; None leaves such targets undecided.
+        aggregator: Who labels all targets from the votes once the graph is done; None where nobody does.
     """
 
-    rule: ReportLabeler
-    llm: AskingLabeler | None = None
+    local: tuple[ReportLabeler, ...] = ()
+    asking: tuple[AskingLabeler, ...] = ()
     adjudicator: Decider | None = None
+    aggregator: Labeler | None = None
+
+    def __post_init__(self) -> None:
+        voters = [spec.labeler_id for spec in self.voters]
+        if not voters or len(set(voters)) < len(voters):
+            raise SettingError(
+                "a teacher needs labelers, each of them once", "name different ones: --labelers rule,llm:gpt-4o"
+            )
+
+    @property
+    def voters(self) -> list[Labeler]:
+        """Who votes, in the order of their votes."""
+        return [member.spec for member in (*self.local, *self.asking)]
 
     @property
     def specs(self) -> list[Labeler]:
-        """The members, in the order of their votes; the adjudicator last."""
-        return [member.spec for member in (self.rule, self.llm, self.adjudicator) if member is not None]
+        """All members: who votes, then who decides."""
+        deciders = [self.adjudicator.spec] if self.adjudicator else []
+        return [*self.voters, *deciders, *([self.aggregator] if self.aggregator else [])]
 
     @property
-    def member_ids(self) -> Mapping[str, str | None]:
-        """The members' labeler ids by their column in the table `teachers`."""
-        return {
-            "rule_labeler_id": self.rule.spec.labeler_id,
-            "llm_labeler_id": self.llm.spec.labeler_id if self.llm else None,
-            "adjudicator_id": self.adjudicator.spec.labeler_id if self.adjudicator else None,
-        }
+    def members(self) -> list[dict[str, str | int]]:
+        """The members as rows of the table `teacher_members`, without the teacher's id."""
+        seats = ["labeler"] * len(self.voters)
+        seats += ["adjudicator"] if self.adjudicator else []
+        seats += ["aggregator"] if self.aggregator else []
+        return [
+            {"labeler_id": spec.labeler_id, "seat": seat, "place": place}
+            for place, (spec, seat) in enumerate(zip(self.specs, seats, strict=True))
+        ]
 
     @property
     def teacher_id(self) -> str:
         """Content hash of the members: other rules, another prompt or another model make another teacher."""
-        return content_id("tch", *self.member_ids.values())
+        return content_id("tch", [[member["labeler_id"], member["seat"]] for member in self.members])
 
     @property
     def names(self) -> dict[str, str]:

@@ -1,15 +1,79 @@
-"""The one owner of concurrency: how many requests are in flight, and when the next may go.
+"""The one owner of concurrency: how many requests are in flight at an endpoint, and when the next may go.
 
-Additive increase, multiplicative decrease: every answer raises the limit by 1/limit (so about 1 for each full window of
-answers), an overloaded endpoint (429, 503) halves it, at most once for the requests of one window. A Retry-After holds
-back everybody, not only the request that received it.
+*How many*: additive increase, multiplicative decrease (Chiu and Jain 1989, DOI 10.1016/0169-7552(89)90019-6). Every
+answer raises the limit by 1/limit, so by about 1 for each full window of answers; an overloaded endpoint (429, 503)
+halves it, at most once for the requests of one window. As in TCP's slow start, below half of the limit that last worked
+it rises by 1 with every answer: a storm of refusals costs some round trips, not hundreds.
+
+*How fast*: buckets of requests and tokens a minute, from the user's settings or from the endpoint's own `x-ratelimit-*`
+headers, so that a known limit is kept instead of being run into. A Retry-After holds back everybody, not only the
+request that received it.
 """
 
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
-__all__ = ["Limiter"]
+__all__ = ["Bucket", "Limiter", "shared_limiter"]
+
+MINUTE_S = 60.0
+BURST_S = 1.0  # how much unused rate, in seconds of it, a bucket of the user's own saves up
+
+
+@dataclass
+class Bucket:
+    """A token bucket: refills evenly, never holds more than its burst.
+
+    Attributes:
+        per_minute: What it refills with in a minute.
+        level: What it holds; below zero where more was taken than it held.
+        burst: The most that it holds.
+        at: When the level was true, in monotonic seconds.
+    """
+
+    per_minute: float
+    level: float
+    burst: float
+    at: float
+
+    @classmethod
+    def of(cls, per_minute: float, now: float) -> "Bucket":
+        """Make a bucket that is not waited for at the start."""
+        burst = max(1.0, per_minute / MINUTE_S * BURST_S)
+        return cls(per_minute, burst, burst, now)
+
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until it holds one again."""
+        self._refill(now)
+        return max(0.0, (1.0 - self.level) / self._per_second)
+
+    def take(self, amount: float) -> None:
+        """Take something out; it may owe the rest, so that one large request is not held back for ever."""
+        self.level -= amount
+
+    def learn(self, limit: float, remaining: float, now: float) -> None:
+        """Note what the endpoint says of its own bucket; what was sent meanwhile is already taken off here.
+
+        Args:
+            limit: What its bucket refills with in a minute, and the most that it holds.
+            remaining: What it held when it answered.
+            now: Monotonic seconds.
+        """
+        self._refill(now)
+        known = self.burst == limit
+        self.per_minute, self.burst = limit, limit
+        self.level = min(self.level, remaining) if known else remaining
+
+    @property
+    def _per_second(self) -> float:
+        return max(self.per_minute, 1e-9) / MINUTE_S
+
+    def _refill(self, now: float) -> None:
+        self.level = min(self.burst, self.level + (now - self.at) * self._per_second)
+        self.at = now
 
 
 class Limiter:
@@ -17,18 +81,33 @@ class Limiter:
 
     Args:
         most: Upper bound of the limit, where it also starts.
+        rpm: Requests a minute that the user allows; None leaves it to the endpoint.
+        tpm: Tokens a minute, prompt and answer together; None likewise.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, rpm: float | None = None, tpm: float | None = None) -> None:
         self.most = most
         self.limit = float(most)
         self.in_flight = 0
+        now = time.monotonic()
+        self._own = {"requests": rpm, "tokens": tpm}
+        self._buckets = {name: Bucket.of(rate, now) for name, rate in self._own.items() if rate}
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._window = 0  # counts decreases: only requests sent since the last one may cause the next
+        self._worked = False  # whether anything was answered since the last decrease
+        self._threshold = 0.0  # below it the limit rises by 1 with every answer
         self._not_before = 0.0  # monotonic seconds
+        self._gate = asyncio.Lock()  # one waits for the rates, the others for it
 
-    async def acquire(self) -> int:
-        """Wait for a slot and for the end of a pause; returns the window that the request belongs to."""
+    async def acquire(self, tokens: float = 0.0) -> int:
+        """Wait for a slot, for the rates and for the end of a pause.
+
+        Args:
+            tokens: What the request is expected to take, prompt and answer together.
+
+        Returns:
+            The window that the request belongs to.
+        """
         if self.in_flight >= self._slots() or self._waiting:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -42,12 +121,17 @@ class Limiter:
                 raise
         else:
             self.in_flight += 1
-        try:
-            while (pause := self._not_before - time.monotonic()) > 0:
-                await asyncio.sleep(pause)
-        except asyncio.CancelledError:
-            self.release()
-            raise
+        if self._gate.locked() or self._pause_s() > 0:
+            try:
+                async with self._gate:
+                    while (pause := self._pause_s()) > 0:
+                        await asyncio.sleep(pause)
+                    self._take(tokens)
+            except asyncio.CancelledError:
+                self.release()
+                raise
+        else:
+            self._take(tokens)
         return self._window
 
     def release(self) -> None:
@@ -56,8 +140,10 @@ class Limiter:
         self._wake()
 
     def succeeded(self) -> None:
-        """Note an answer: the limit grows by one for each full window of them."""
-        self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
+        """Note an answer: the limit grows by one for each full window of them, or for each below the threshold."""
+        self._worked = True
+        step = 1.0 if self.limit < self._threshold else 1.0 / self.limit
+        self.limit = min(float(self.most), self.limit + step)
         self._wake()
 
     def overloaded(self, window: int, retry_after_s: float = 0.0) -> None:
@@ -68,12 +154,35 @@ class Limiter:
             retry_after_s: Seconds that the endpoint asked to wait.
         """
         if window == self._window:
+            if self._worked or not self._threshold:
+                self._threshold = self.limit / 2  # what failed before anything worked again says nothing new
+            self._worked = False
             self.limit = max(1.0, self.limit / 2)
             self._window += 1
         self._not_before = max(self._not_before, time.monotonic() + retry_after_s)
 
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Note the endpoint's own limits from an answer's `x-ratelimit-*` headers, as OpenAI and Azure send them."""
+        now = time.monotonic()
+        for name, own in self._own.items():
+            limit, remaining = (_number(headers.get(f"x-ratelimit-{what}-{name}")) for what in ("limit", "remaining"))
+            if not limit or remaining is None or (own is not None and own <= limit):
+                continue  # nothing said, or the user allows less than the endpoint
+            if name not in self._buckets:
+                self._buckets[name] = Bucket.of(limit, now)
+            self._buckets[name].learn(limit, remaining, now)
+
+    def _pause_s(self) -> float:
+        now = time.monotonic()
+        return max([self._not_before - now, *(bucket.wait_s(now) for bucket in self._buckets.values())])
+
     def _slots(self) -> int:
         return max(1, int(self.limit))
+
+    def _take(self, tokens: float) -> None:
+        for name, amount in (("requests", 1.0), ("tokens", tokens)):
+            if bucket := self._buckets.get(name):
+                bucket.take(amount)
 
     def _wake(self) -> None:
         while self._waiting and self.in_flight < self._slots():
@@ -81,3 +190,30 @@ class Limiter:
             if not turn.done():
                 self.in_flight += 1
                 turn.set_result(None)
+
+
+def shared_limiter(endpoint: str, model: str, most: int, rpm: float | None, tpm: float | None) -> Limiter:
+    """Return the limiter of an endpoint's model: whoever asks there, in this process, shares it.
+
+    Args:
+        endpoint: The endpoint's address.
+        model: The model; endpoints count their limits by model.
+        most: Most requests in flight.
+        rpm: Requests a minute that the user allows.
+        tpm: Tokens a minute that the user allows.
+    """
+    of_loop = _LIMITERS.setdefault(asyncio.get_running_loop(), {})
+    return of_loop.setdefault((endpoint, model, most, rpm, tpm), Limiter(most, rpm, tpm))
+
+
+_LIMITERS: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, dict[tuple[str, str, int, float | None, float | None], Limiter]
+] = WeakKeyDictionary()
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value else None
+    except ValueError:
+        return None
+    return number if number is not None and number >= 0 else None

@@ -1,7 +1,7 @@
 import asyncio
 import time
 
-from teachback.agents.limiter import Limiter
+from teachback.agents.limiter import Limiter, shared_limiter
 
 
 def test_a_storm_halves_the_limit_once_and_answers_raise_it_by_one_a_window():
@@ -16,12 +16,13 @@ def test_a_storm_halves_the_limit_once_and_answers_raise_it_by_one_a_window():
         after_second = limiter.limit
         for _ in range(8):
             limiter.release()
-        limiter.succeeded()
-        limiter.succeeded()
+        for _ in range(3):
+            limiter.succeeded()
         return after_storm, after_second, limiter.limit
 
-    # 8 / 2 = 4, once; a second storm in the next window: 2; two answers: 2 + 1/2 = 2.5, 2.5 + 1/2.5 = 2.9
-    assert asyncio.run(scenario()) == (4.0, 2.0, 2.9)
+    # 8 / 2 = 4, once; a second storm in the next window: 2. Nothing worked between them, so 4 is still where to go
+    # fast to: two answers raise 2 to 4, the third adds 1/4.
+    assert asyncio.run(scenario()) == (4.0, 2.0, 4.25)
 
 
 def test_the_limit_stays_between_one_and_the_most():
@@ -64,3 +65,67 @@ def test_a_pause_holds_everybody_back():
         return time.monotonic() - started
 
     assert asyncio.run(scenario()) >= 0.19
+
+
+def test_a_known_rate_is_kept():
+    async def scenario():
+        limiter = Limiter(100, rpm=1200)  # 20 a second, of which a second's worth may go at once
+        started = time.monotonic()
+        for _ in range(30):
+            await limiter.acquire()
+            limiter.release()
+        return time.monotonic() - started
+
+    # 20 from the full bucket, 10 more at 20 a second: 10 / 20 = 0.5 s.
+    assert 0.45 <= asyncio.run(scenario()) < 1.5
+
+
+def test_tokens_are_waited_for_as_requests_are():
+    async def scenario():
+        limiter = Limiter(100, tpm=60_000)  # 1,000 a second
+        started = time.monotonic()
+        for _ in range(3):
+            await limiter.acquire(700)
+            limiter.release()
+        return time.monotonic() - started
+
+    # 1,000 - 700 = 300 left, then 300 - 700 = -400: the third waits until one is there again, 401 / 1,000 s.
+    assert 0.38 <= asyncio.run(scenario()) < 1.0
+
+
+def test_the_endpoints_own_headers_set_the_rate_unless_the_user_allows_less():
+    headers = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "0"}
+
+    async def waited(limiter: Limiter) -> float:
+        limiter.learn(headers)
+        started = time.monotonic()
+        await limiter.acquire()
+        await limiter.acquire()
+        return time.monotonic() - started
+
+    # The bucket is empty, and fills with 600 / 60 = 10 a second: the second goes after 0.2 s.
+    assert 0.19 <= asyncio.run(waited(Limiter(4))) < 0.8
+    # The user's own 60 a minute is less than the endpoint's 600, so its bucket of one request counts.
+    slow = Limiter(4, rpm=60)
+    assert 0.9 <= asyncio.run(waited(slow)) < 2.0
+
+
+def test_headers_that_say_nothing_change_nothing():
+    async def scenario():
+        limiter = Limiter(4)
+        limiter.learn({"x-ratelimit-limit-requests": "soon", "x-ratelimit-remaining-requests": "-3"})
+        started = time.monotonic()
+        await limiter.acquire()
+        return time.monotonic() - started
+
+    assert asyncio.run(scenario()) < 0.1
+
+
+def test_one_limiter_serves_all_who_ask_one_model_at_one_endpoint():
+    async def scenario():
+        first = shared_limiter("http://127.0.0.1:1/v1", "m", 4, None, None)
+        return first is shared_limiter("http://127.0.0.1:1/v1", "m", 4, None, None), first is shared_limiter(
+            "http://127.0.0.1:1/v1", "other", 4, None, None
+        )
+
+    assert asyncio.run(scenario()) == (True, False)
