@@ -16,7 +16,7 @@ from teachback.agents.calls import LLMCall
 from teachback.store.database import Rows
 from teachback.store.writer import Writer
 
-__all__ = ["Bill", "StoreCallCache", "write_durably"]
+__all__ = ["Bill", "StoreCallCache", "call_row", "write_durably"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = tuple(field.name for field in fields(LLMCall))
@@ -83,8 +83,7 @@ class StoreCallCache:
 
     async def put(self, call: LLMCall) -> None:
         """Keep a call; returns when it is on disk."""
-        row = {"run_id": self.run_id, **{column: getattr(call, column) for column in _COLUMNS}}
-        await write_durably(self._writer, {"llm_calls": [row]})
+        await write_durably(self._writer, {"llm_calls": [call_row(call, self.run_id)]})
         self.bill.add(call)
         if call.error is None:
             self._at_hand[call.llm_call_id] = call
@@ -110,6 +109,11 @@ class StoreCallCache:
         return {call.llm_call_id: call for call in calls}
 
 
+def call_row(call: LLMCall, run_id: str | None) -> dict[str, Any]:
+    """Return the `llm_calls` row of a call."""
+    return {"run_id": run_id, **{column: getattr(call, column) for column in _COLUMNS}}
+
+
 async def write_durably(writer: Writer, rows: Rows) -> None:
     """Write rows and return once they are on disk; a task that is cancelled meanwhile waits for them all the same.
 
@@ -126,4 +130,6 @@ async def write_durably(writer: Writer, rows: Rows) -> None:
 def _call(row: tuple[Any, ...]) -> LLMCall:
     columns = dict(zip(_COLUMNS, row, strict=True))
     columns["created_at"] = EPOCH + timedelta(microseconds=columns["created_at"])
+    columns["retries"] = tuple(columns["retries"] or ())
+    columns["repaired"], columns["sample"] = bool(columns["repaired"]), columns["sample"] or 0
     return LLMCall(**columns)

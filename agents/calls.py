@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Postponed(Exception):
-    """A request was not sent, and nothing is wrong with it: it is only counted, goes into a batch, or awaits a budget."""
+    """A request was not sent, and nothing is wrong with it: it is counted, goes into a batch, or awaits a budget."""
 
 
 
@@ -156,8 +156,8 @@ class LLMCall:
         prompt_id: The prompt that made the messages.
         agent: Which agent asked.
         report_id: The report that it asked about.
-        response: The endpoint's JSON; None when the call failed. Of a long answer, what no label can rest on is left
-            out: each token's `bytes`, and alternatives below a probability of 1e-4.
+        response: The endpoint's JSON, also where it cannot be used; None when nothing came back. Of a long answer, what
+            no label can rest on is left out: each token's `bytes`, and alternatives below a probability of 1e-4.
         prompt_tokens: Tokens sent.
         cached_tokens: Of these, tokens that the endpoint billed as cached.
         completion_tokens: Tokens returned.
@@ -166,6 +166,10 @@ class LLMCall:
         attempts: How often it was sent.
         error: Why it failed; None when it did not.
         created_at: When it ended, in UTC.
+        retries: Why each attempt but the last failed.
+        repaired: Whether this is the second answer, given after the model was shown what was wrong with its first.
+        sample: Which of several answers to the same question it is, from 0.
+        batch_id: The batch that it came in, if it came in one.
     """
 
     llm_call_id: str
@@ -182,6 +186,10 @@ class LLMCall:
     attempts: int
     error: str | None
     created_at: datetime
+    retries: tuple[str, ...] = ()
+    repaired: bool = False
+    sample: int = 0
+    batch_id: str | None = None
 
     def answer(self) -> "Answer":
         """Return the response, parsed."""

@@ -1,9 +1,9 @@
 """The one client for every OpenAI-compatible endpoint, and the one place through which anything leaves.
 
-It owns egress, the call cache, concurrency, retries and the bill. An answer is stored, durably, before anybody may
-use it; a request whose answer is stored is never sent again. The SDK sends (`AsyncOpenAI` over aiohttp, its own
-retries off); its answer is parsed once, here. Redirects are not followed and, for endpoints on this machine, no proxy
-is used: a report goes to the host that was checked, or nowhere. No tracing or telemetry is turned on.
+It owns egress, the call cache, concurrency, rates, retries, the budget and the bill. An answer is stored, durably,
+before anybody may use it; a request whose answer is stored is never sent again. The SDK sends (`AsyncOpenAI` over
+aiohttp, its own retries off); its answer is parsed once, here. Redirects are not followed and, for endpoints on this
+machine, no proxy is used: a report goes to the host that was checked, or nowhere. No tracing or telemetry is turned on.
 """
 
 import asyncio
@@ -13,21 +13,24 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-import httpx2
 import openai
 
-from teachback.agents.calls import Answer, CallCache, ChatRequest, LLMCall
+from teachback.agents.budget import Budget
+from teachback.agents.calls import Answer, CallCache, ChatRequest, LLMCall, Postponed
 from teachback.agents.failures import EndpointFailure, classify
-from teachback.agents.limiter import Limiter
-from teachback.agents.payload import PATH, encode
+from teachback.agents.limiter import Limiter, shared_limiter
+from teachback.agents.payload import encode
 from teachback.agents.prices import load_prices
 from teachback.agents.records import Attempted, record_answer, record_failure, record_refusal
+from teachback.agents.repair import repair_request
 from teachback.agents.settings import LLMSettings, check_egress
-from teachback.errors import TeacherError, TeacherReplyError
+from teachback.agents.transport import Transport
+from teachback.errors import BudgetError, TeacherError, TeacherReplyError
 
 __all__ = ["CallCache", "ChatRequest", "LLMCall", "LLMClient", "LLMSettings"]
 
-NO_KEY = "none"  # what is sent as key to an endpoint that needs none
+DRAIN_S = 10.0  # how long closing waits for the answers of requests that are sent already
+CHARACTERS_A_TOKEN = 3  # fewer than any tokenizer needs for English: what is set aside is never too little
 
 T = TypeVar("T")
 
@@ -40,20 +43,30 @@ class LLMClient:
     Args:
         settings: The endpoint, its model and its limits.
         cache: Where calls are kept.
+        budget: What may be spent; shared with the clients of other models in the same run.
+        postpone: Whether to send nothing: what is not in the cache is collected in `outbox` and raises `Postponed`.
     """
 
-    def __init__(self, settings: LLMSettings, cache: CallCache) -> None:
+    def __init__(
+        self, settings: LLMSettings, cache: CallCache, *, budget: Budget | None = None, postpone: bool = False
+    ) -> None:
         self.settings = settings
         self.cache = cache
-        self.limiter = Limiter(settings.concurrency)
+        self.budget = budget or Budget()
+        self.postpone = postpone
+        self.outbox: dict[str, ChatRequest] = {}
         self.sent = 0  # requests sent, attempts counted each
         self.served = 0  # calls answered by the cache
+        self.left_out: set[str] = set()  # parameters that the model turned out not to take
+        self.stopped: BudgetError | None = None  # set once the budget lets nothing more out
         self._prices = load_prices(settings.prices)
         self._jitter = random.Random(settings.seed)
-        self._sdk: openai.AsyncOpenAI | None = None
+        self._transport: Transport | None = None
+        self._limiter: Limiter | None = None
         self._reached = False
         self._fatal: TeacherError | None = None
         self._in_flight: dict[str, asyncio.Task[tuple[LLMCall, Any]]] = {}
+        self._under_way: set[asyncio.Task[Any] | None] = set()  # sent, not yet stored
 
     async def __aenter__(self) -> "LLMClient":
         return self
@@ -64,14 +77,19 @@ class LLMClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End what is in flight and close the connections."""
-        tasks = list(self._in_flight.values())
-        for task in tasks:
+        """Close the connections, once the answers that are under way, and will be billed, are stored."""
+        waiting = [task for task in self._in_flight.values() if task not in self._under_way]
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._sdk is not None:
-            await self._sdk.close()
-            self._sdk = None
+        under_way = [task for task in self._in_flight.values() if task in self._under_way]
+        if under_way:
+            await asyncio.wait(under_way, timeout=DRAIN_S)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*waiting, *under_way, return_exceptions=True)
+        if self._transport is not None:
+            await self._transport.aclose()
+            self._transport = None
 
     def check_egress(self, policy: str) -> None:
         """Check that reports under a corpus's egress policy may be sent to this endpoint.
@@ -96,6 +114,7 @@ class LLMClient:
             EgressError: The report may not be sent to this endpoint.
             TeacherReplyError: This request failed; others may succeed.
             TeacherError: No request to this endpoint can succeed.
+            Postponed: It was not sent.
         """
         call, _ = await self.ask(request, lambda answer: None, egress=egress)
         return call
@@ -103,18 +122,20 @@ class LLMClient:
     async def ask(self, request: ChatRequest, read: Callable[[Answer], T], *, egress: str) -> tuple[LLMCall, T]:
         """Return a request's call and what `read` makes of it.
 
-        An answer that `read` refuses is stored as a failed call, so that it is paid for and shown, but asked again next
-        time. Requests of the same content that run at the same time are sent once.
+        An answer that `read` refuses is stored as a failed call, so that it is paid for and shown; then the model is
+        shown what was wrong and asked once more, and that answer is kept as the request's. Requests of the same content
+        that run at the same time are sent once.
 
         Args:
             request: What to ask.
             read: Reads an answer; raises TeacherReplyError when the answer cannot be used.
-            egress: Egress policy of the report's corpus.
+            egress: Egress policy of the report's corpus, and of whatever else the request holds.
 
         Raises:
             EgressError: The report may not be sent to this endpoint.
             TeacherReplyError: This request failed, or its answer cannot be used.
             TeacherError: No request to this endpoint can succeed.
+            Postponed: It was not sent: the client collects requests, or its budget is spent.
         """
         check_egress(self.settings, egress)
         request_hash = self.request_hash(request)
@@ -129,6 +150,9 @@ class LLMClient:
                 return cached, reading
         if self._fatal is not None:
             raise self._fatal
+        if self.postpone:
+            self.outbox[request_hash] = request
+            raise Postponed
         running = self._in_flight.get(request_hash)
         if running is not None:
             return await self._share(running, request, read)
@@ -150,89 +174,132 @@ class LLMClient:
     async def _ask_and_store(
         self, request: ChatRequest, request_hash: str, read: Callable[[Answer], T]
     ) -> tuple[LLMCall, T]:
-        started = time.perf_counter()
-        response, attempts, failure = await self._attempt_until_answered(request)
-        attempted = Attempted(request, request_hash, attempts, (time.perf_counter() - started) * 1000)
-        if failure is not None:
-            await self.cache.put(record_failure(attempted, self.settings.model, failure.message))
-            raise self._error_of(failure, request, attempts)
-        # An answered call keeps its place in the limiter until it is stored, so a kill costs no more than the calls
-        # that the limiter lets out.
+        call, answer = await self._answered(request, request_hash)
         try:
-            call, answer = record_answer(attempted, response, self.settings, self._prices)
+            reading = read(answer)
+        except TeacherReplyError as error:
+            await self._store(record_refusal(call, error.reason))
+            second = repair_request(request, answer, error.reason)
+            if second is None:
+                raise
+            # Kept under the first request's name: what was asked is the same, and it is not asked a third time.
+            call, answer = await self._answered(second, request_hash, repaired=True)
             try:
                 reading = read(answer)
-            except TeacherReplyError as error:
-                await self.cache.put(record_refusal(call, error.reason))
-                raise
-            await self.cache.put(call)
-        finally:
-            self.limiter.release()
+            except TeacherReplyError as again:
+                await self._store(record_refusal(call, again.reason))
+                reason = f"{again.reason} (also after it was shown what was wrong with its first answer)"
+                raise TeacherReplyError(request.report_id, reason) from None
+        await self._store(call)
         return call, reading
 
-    async def _attempt_until_answered(self, request: ChatRequest) -> tuple[str, int, EndpointFailure | None]:
-        attempt = 0
+    async def _answered(
+        self, request: ChatRequest, request_hash: str, *, repaired: bool = False
+    ) -> tuple[LLMCall, Answer]:
+        """Send a request until it is answered; what cannot be answered is stored as a failed call."""
+        started = time.perf_counter()
+        reserved = self._cost_at_most(request)
+        if not await self.budget.reserve(reserved):
+            self.stopped = self.budget.exhausted
+            raise Postponed
+        retries: list[str] = []
+        spent = 0.0
+        try:
+            response, failure = await self._attempt_until_answered(request, retries)
+            milliseconds = (time.perf_counter() - started) * 1000
+            attempts = len(retries) + 1
+            attempted = Attempted(request, request_hash, attempts, milliseconds, tuple(retries), repaired)
+            if failure is not None:
+                await self._store(record_failure(attempted, self.settings.model, failure.message))
+                raise self._error_of(failure, request, attempts)
+            call, answer = record_answer(attempted, response, self.settings, self._prices)
+            spent = call.cost_usd or 0.0
+        finally:
+            self.budget.settle(reserved, spent)
+        return call, answer
+
+    async def _attempt_until_answered(
+        self, request: ChatRequest, retries: list[str]
+    ) -> tuple[str, EndpointFailure | None]:
+        waited = attempts = 0.0
+        tokens = self._tokens_at_most(request)
         while True:
             if self._fatal is not None:
                 raise self._fatal
-            attempt += 1
-            window = await self.limiter.acquire()
+            limiter = self._limit()
+            window = await limiter.acquire(tokens)
+            without = frozenset(self.left_out)
             try:
-                response = await self._send(request)
-            except (openai.APIError, TimeoutError) as error:
-                self.limiter.release()
-                failure = classify(error, self.settings)
-            except BaseException:
-                self.limiter.release()
-                raise
-            else:
-                self._reached = True
-                self.limiter.succeeded()
-                return response, attempt, None  # the caller releases its place
+                response, failure = await self._send(encode(request, self.settings, without))
+            finally:
+                # The slot is the endpoint's: it is free as soon as the endpoint has answered.
+                limiter.release()
+            if failure is None:
+                limiter.succeeded()
+                return response, None
+            self._under_way.discard(asyncio.current_task())
             self._reached = self._reached or not failure.unreachable
-            if failure.overloaded:
-                self.limiter.overloaded(window, failure.retry_after_s)
-            if failure.verdict != "retry" or attempt >= self.settings.max_attempts:
-                return "", attempt, failure
-            await asyncio.sleep(max(self._backoff_s(attempt), failure.retry_after_s))
+            if failure.refused and failure.refused not in without:
+                self.left_out.add(failure.refused)  # the request says the same without it: ask again at once
+            elif failure.verdict != "retry":
+                return "", failure
+            else:
+                attempts += not failure.overloaded  # being overloaded is not this request's fault
+                pause = max(self._backoff_s(len(retries) + 1), failure.retry_after_s)
+                if failure.overloaded:
+                    limiter.overloaded(window, failure.retry_after_s)
+                    waited += pause
+                if attempts >= self.settings.max_attempts or waited > self.settings.patience_s:
+                    return "", failure
+                await asyncio.sleep(pause)
+            retries.append(failure.message)
 
-    async def _send(self, request: ChatRequest) -> str:
+    async def _send(self, body: bytes) -> tuple[str, EndpointFailure | None]:
         self.sent += 1
-        async with asyncio.timeout(self.settings.timeout_s):
-            # `post` with the transport's own response type is the SDK's documented way past its response models,
-            # which cost more CPU than the rest of a call; the form is encoded once, not once a request.
-            response = await self._connect().post(
-                PATH,
-                content=encode(request, self.settings),
-                options={"headers": {"Content-Type": "application/json"}},
-                cast_to=httpx2.Response,
-            )
-        return response.text
+        self._under_way.add(asyncio.current_task())
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                response = await self._connect().send(body)
+        except (openai.APIError, TimeoutError) as error:
+            return "", classify(error, self.settings)
+        self._reached = True
+        self._limit().learn(response.headers)
+        if not response.text.rstrip().endswith("}"):
+            return "", EndpointFailure("retry", f"the answer of {self.settings.host} is cut off: it is no JSON")
+        return response.text, None
 
-    def _connect(self) -> openai.AsyncOpenAI:
-        if self._sdk is None:
+    async def _store(self, call: LLMCall) -> None:
+        try:
+            await self.cache.put(call)
+        finally:
+            self._under_way.discard(asyncio.current_task())
+
+    def _limit(self) -> Limiter:
+        if self._limiter is None:
             settings = self.settings
-            if settings.is_openai and not settings.api_key:
-                raise TeacherError(
-                    "there is no key for api.openai.com",
-                    "set OPENAI_API_KEY, or OPENAI_BASE_URL for another endpoint",
-                )
-            timeout = httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s)
-            limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
-            self._sdk = openai.AsyncOpenAI(
-                api_key=settings.api_key or NO_KEY,
-                base_url=settings.base_url,
-                max_retries=0,
-                timeout=timeout,
-                http_client=openai.DefaultAioHttpClient(
-                    timeout=timeout, limits=limits, follow_redirects=False, trust_env=not settings.is_local
-                ),
+            self._limiter = shared_limiter(
+                settings.base_url, settings.model, settings.concurrency, settings.rpm, settings.tpm
             )
-        return self._sdk
+        return self._limiter
+
+    def _connect(self) -> Transport:
+        if self._transport is None:
+            self._transport = Transport(self.settings)
+        return self._transport
+
+    def _tokens_at_most(self, request: ChatRequest) -> int:
+        characters = sum(len(message["content"]) for message in request.messages)
+        return characters // CHARACTERS_A_TOKEN + request.max_tokens
+
+    def _cost_at_most(self, request: ChatRequest) -> float:
+        if self.budget.max_usd is None or self.settings.is_local:
+            return 0.0
+        prompt = self._tokens_at_most(request) - request.max_tokens
+        return self._prices.cost_usd(self.settings.model, prompt, 0, request.max_tokens) or 0.0
 
     def _backoff_s(self, attempt: int) -> float:
         # Exponential with jitter between half and the whole wait, so that refused requests do not return together.
-        longest = min(self.settings.max_backoff_s, self.settings.backoff_s * float(2 ** (attempt - 1)))
+        longest = min(self.settings.max_backoff_s, self.settings.backoff_s * float(2 ** min(attempt - 1, 30)))
         return longest * (0.5 + 0.5 * self._jitter.random())
 
     def _error_of(self, failure: EndpointFailure, request: ChatRequest, attempts: int) -> TeacherError:

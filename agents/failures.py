@@ -15,8 +15,10 @@ RETRIED_STATUSES = frozenset({408, 409, 429})  # and every 5xx
 OVERLOADED_STATUSES = frozenset({429, 503, 529})
 LONGEST_MESSAGE = 300  # characters of an endpoint's own words that are kept
 
-# Request parameters that an endpoint can refuse as such: then every report would be refused, so the run stops.
-REFUSABLE_PARAMETERS = ("response_format", "logprobs", "top_logprobs", "temperature", "seed", "max_tokens", "model")
+# Request parameters that an endpoint can refuse as such: then every report would be refused, so the run stops, unless
+# the request still asks the same without it: reasoning models take no log-probabilities and no temperature.
+DISPENSABLE_PARAMETERS = frozenset({"logprobs", "top_logprobs", "seed", "temperature", "store"})
+REFUSABLE_PARAMETERS = DISPENSABLE_PARAMETERS | {"response_format", "max_tokens", "max_completion_tokens", "model"}
 
 _KEY_LIKE = re.compile(r"\b(sk-|Bearer\s+)[^\s\"',}]+")
 
@@ -32,6 +34,7 @@ class EndpointFailure:
         overloaded: Whether the endpoint asked for fewer requests.
         unreachable: Whether no HTTP answer came at all.
         retry_after_s: Seconds that the endpoint asked to wait.
+        refused: The request parameter that the model does not take, where it can be left out.
     """
 
     verdict: Literal["retry", "report", "fatal"]
@@ -40,6 +43,7 @@ class EndpointFailure:
     overloaded: bool = False
     unreachable: bool = False
     retry_after_s: float = 0.0
+    refused: str = ""
 
 
 def classify(error: openai.APIError | TimeoutError, settings: LLMSettings) -> EndpointFailure:
@@ -88,6 +92,7 @@ def _of_status(error: openai.APIStatusError, settings: LLMSettings) -> EndpointF
             "fatal",
             said,
             f"the model {settings.model} does not take {parameter}: choose another, or change the prompt's parameters",
+            refused=parameter if parameter in DISPENSABLE_PARAMETERS else "",
         )
     return EndpointFailure("report", said)
 

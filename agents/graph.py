@@ -4,7 +4,7 @@
     START --+                  +-> compare --(disagreements)--> adjudicator --> commit --> END
             +-> llm_labeler  --+         +--(agreement)-------------------------^
 
-One invocation labels a chunk of reports: an invocation costs milliseconds, which over a chunk is nothing. There is no
+There may be more labelers than two: each has a node of its own. One invocation labels a chunk of reports: an invocation costs milliseconds, which over a chunk is nothing. There is no
 checkpointer, because resuming is a question to the store (which reports is this teacher not done with?), and no
 tracing unless asked for, because a trace is a copy of the reports somewhere else.
 """
@@ -22,10 +22,10 @@ from teachback.agents.nodes import (
     ChunkState,
     Sink,
     adjudicator_node,
+    asking_labeler_node,
     commit_node,
     compare_node,
-    llm_labeler_node,
-    rule_labeler_node,
+    local_labeler_node,
 )
 
 __all__ = ["TeacherGraph", "build_graph", "label_chunk"]
@@ -36,23 +36,26 @@ TeacherGraph = CompiledStateGraph[ChunkState, None, ChunkInput, ChunkState]
 
 
 def build_graph(teachers: Teachers, sink: Sink | None = None) -> TeacherGraph:
-    """Wire the teachers into a graph; a member that is missing has no node.
+    """Wire the teachers into a graph: a node for each labeler, and one for the adjudicator where there is one.
 
     Args:
         teachers: The members.
         sink: Where a finished chunk is kept; nowhere when not given, as in LangGraph Studio.
     """
     graph = StateGraph(ChunkState, input_schema=ChunkInput)
-    graph.add_node("rule_labeler", rule_labeler_node(teachers.rule))
-    graph.add_node("compare", compare_node(teachers.names))
+    names: list[str] = []
+    for node, kind in [
+        *((local_labeler_node(labeler), labeler.spec.kind) for labeler in teachers.local),
+        *((asking_labeler_node(labeler), labeler.spec.kind) for labeler in teachers.asking),
+    ]:
+        name = f"{kind}_labeler"
+        number = sum(known.startswith(name) for known in names) + 1
+        names.append(name if number == 1 else f"{name}_{number}")
+        graph.add_node(names[-1], node)
+        graph.add_edge(START, names[-1])
+    graph.add_node("compare", compare_node(teachers))
     graph.add_node("commit", commit_node(sink))
-    graph.add_edge(START, "rule_labeler")
-    labelers = ["rule_labeler"]
-    if teachers.llm:
-        graph.add_node("llm_labeler", llm_labeler_node(teachers.llm))
-        graph.add_edge(START, "llm_labeler")
-        labelers.append("llm_labeler")
-    graph.add_edge(labelers, "compare")
+    graph.add_edge(names, "compare")
     if teachers.adjudicator:
         graph.add_node("adjudicator", adjudicator_node(teachers.adjudicator))
         graph.add_conditional_edges("compare", _route, {"disagreements": "adjudicator", "agreement": "commit"})

@@ -8,12 +8,14 @@ import asyncio
 import operator
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from typing import Annotated, Any, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from typing_extensions import TypedDict
 
+from teachback.agents.calls import Postponed
 from teachback.agents.compare import compare
-from teachback.agents.labeler import AskingLabeler, Decider, Dispute, ReportLabeler, Verdict
+from teachback.agents.labeler import AskingLabeler, Decider, Dispute, ReportLabeler, Teachers, Verdict
 from teachback.errors import InputError, TeacherReplyError
 from teachback.store.label import Failure, Label
 from teachback.store.report import SECTIONS, Report
@@ -24,14 +26,19 @@ __all__ = [
     "Node",
     "Sink",
     "adjudicator_node",
+    "asking_labeler_node",
     "commit_node",
     "compare_node",
-    "llm_labeler_node",
-    "rule_labeler_node",
+    "local_labeler_node",
 ]
 
 LONGEST_HOLD_S = 0.005  # how long rules may keep the event loop from the tasks that wait for a model
+T = TypeVar("T")
+
 STRICTEST = "local-only"  # the egress policy of a corpus that states none
+
+
+Votes = dict[str, dict[str, list[Label]]]
 
 
 def read_reports(_: list[Report], reports: Iterable[Report | Mapping[str, Any]]) -> list[Report]:
@@ -59,23 +66,23 @@ class ChunkState(ChunkInput, total=False):
     """What the graph knows of one chunk of reports.
 
     Attributes:
-        rule_labels: Report id to the rules' labels.
-        llm_labels: Report id to the model's labels; a report that it failed on is missing.
+        votes: Labeler id to report id to its labels; a report that it failed on is missing.
         disputes: Report id to the targets that need a decision.
         agreed: Number of targets on which the labelers give the same status.
         silent: Number of targets on which one had read too little of the report to object.
         verdicts: Report id to how its disputes were decided.
         failures: What could not be done, report by report.
+        postponed: Reports with a question that was not sent.
         committed: Reports with which the graph is done.
     """
 
-    rule_labels: dict[str, list[Label]]
-    llm_labels: dict[str, list[Label]]
+    votes: Annotated[Votes, operator.or_]
     disputes: dict[str, tuple[Dispute, ...]]
     agreed: int
     silent: int
     verdicts: dict[str, list[Verdict]]
     failures: Annotated[list[Failure], operator.add]
+    postponed: Annotated[set[str], operator.or_]
     committed: list[str]
 
 
@@ -89,10 +96,11 @@ class Node(Protocol):
         """Return what changes."""
 
 
-def rule_labeler_node(labeler: ReportLabeler) -> Node:
+def local_labeler_node(labeler: ReportLabeler) -> Node:
     """Label every report of the chunk at once, letting waiting tasks run every few milliseconds."""
+    labeler_id = labeler.spec.labeler_id
 
-    async def rule_labeler(state: ChunkState) -> ChunkState:
+    async def label(state: ChunkState) -> ChunkState:
         labels = {}
         until = time.perf_counter() + LONGEST_HOLD_S
         for report in state["reports"]:
@@ -100,41 +108,38 @@ def rule_labeler_node(labeler: ReportLabeler) -> Node:
             if time.perf_counter() > until:
                 await asyncio.sleep(0)
                 until = time.perf_counter() + LONGEST_HOLD_S
-        return {"rule_labels": labels}
+        return {"votes": {labeler_id: labels}}
 
-    return rule_labeler
+    return label
 
 
-def llm_labeler_node(labeler: AskingLabeler) -> Node:
+def asking_labeler_node(labeler: AskingLabeler) -> Node:
     """Ask for every report of the chunk; how many are asked at once is the client's business."""
+    labeler_id = labeler.spec.labeler_id
 
-    async def llm_labeler(state: ChunkState) -> ChunkState:
-        async def ask(report: Report) -> list[Label] | Failure:
-            try:
-                reply = await labeler.label(report, _egress(state, report))
-            except TeacherReplyError as error:
-                return Failure(report.report_id, labeler.spec.labeler_id, error.reason)
-            return list(reply.labels)
+    async def ask(report: Report, egress: str) -> list[Label]:
+        return list((await labeler.label(report, egress)).labels)
 
-        answers = await _all(ask(report) for report in state["reports"])
-        by_report = dict(zip((report.report_id for report in state["reports"]), answers, strict=True))
-        return {
-            "llm_labels": {key: answer for key, answer in by_report.items() if not isinstance(answer, Failure)},
-            "failures": [answer for answer in answers if isinstance(answer, Failure)],
-        }
+    async def label(state: ChunkState) -> ChunkState:
+        reports = state["reports"]
+        answers = await _ask_all(
+            labeler_id, {report.report_id: ask(report, _egress(state, report)) for report in reports}
+        )
+        return {"votes": {labeler_id: answers.given}, "failures": answers.failures, "postponed": answers.postponed}
 
-    return llm_labeler
+    return label
 
 
-def compare_node(names: Mapping[str, str]) -> Node:
-    """Find the targets on which the rules and the model differ; reports that failed wait for the next run."""
+def compare_node(teachers: Teachers) -> Node:
+    """Find the targets on which the labelers differ; reports that somebody failed on wait for the next run."""
+    voters, names = [spec.labeler_id for spec in teachers.voters], teachers.names
 
     async def compare_votes(state: ChunkState) -> ChunkState:
-        rules, models = state.get("rule_labels", {}), state.get("llm_labels", {})
+        votes = state.get("votes", {})
         found = {
-            report.report_id: compare(report, rules[report.report_id], models[report.report_id], names)
+            report.report_id: compare(report, [votes[voter][report.report_id] for voter in voters], names)
             for report in state["reports"]
-            if report.report_id in rules and report.report_id in models
+            if all(report.report_id in votes.get(voter, {}) for voter in voters)
         }
         return {
             "disputes": {key: comparison.disputes for key, comparison in found.items() if comparison.disputes},
@@ -147,32 +152,29 @@ def compare_node(names: Mapping[str, str]) -> Node:
 
 def adjudicator_node(adjudicator: Decider) -> Node:
     """Have every disputed report's disputes decided, in one question a report."""
+    labeler_id = adjudicator.spec.labeler_id
 
     async def decide(state: ChunkState) -> ChunkState:
-        disputed = [report for report in state["reports"] if report.report_id in state["disputes"]]
-
-        async def ask(report: Report) -> list[Verdict] | Failure:
-            try:
-                return await adjudicator.decide(report, state["disputes"][report.report_id], _egress(state, report))
-            except TeacherReplyError as error:
-                return Failure(report.report_id, adjudicator.spec.labeler_id, error.reason)
-
-        answers = await _all(ask(report) for report in disputed)
-        by_report = dict(zip((report.report_id for report in disputed), answers, strict=True))
-        return {
-            "verdicts": {key: answer for key, answer in by_report.items() if not isinstance(answer, Failure)},
-            "failures": [answer for answer in answers if isinstance(answer, Failure)],
-        }
+        disputes = state["disputes"]
+        answers = await _ask_all(
+            labeler_id,
+            {
+                report.report_id: adjudicator.decide(report, disputes[report.report_id], _egress(state, report))
+                for report in state["reports"]
+                if report.report_id in disputes
+            },
+        )
+        return {"verdicts": answers.given, "failures": answers.failures, "postponed": answers.postponed}
 
     return decide
 
 
 def commit_node(sink: Sink | None) -> Node:
-    """Hand the chunk to where it is kept, and name the reports that are done: all but those that failed."""
+    """Hand the chunk to where it is kept, and name the reports that are done: none that failed or was postponed."""
 
     async def commit(state: ChunkState) -> ChunkState:
-        failed = {failure.report_id for failure in state.get("failures", [])}
-        done = [report.report_id for report in state["reports"] if report.report_id not in failed]
+        left = {failure.report_id for failure in state.get("failures", [])} | state.get("postponed", set())
+        done = [report.report_id for report in state["reports"] if report.report_id not in left]
         if sink:
             await sink({**state, "committed": done})
         return {"committed": done}
@@ -180,14 +182,32 @@ def commit_node(sink: Sink | None) -> Node:
     return commit
 
 
-async def _all(questions: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Wait for all; at the first exception the others are cancelled and that exception is raised."""
+@dataclass(frozen=True)
+class _Answers(Generic[T]):
+    given: dict[str, T]
+    failures: list[Failure]
+    postponed: set[str]
+
+
+async def _ask_all(labeler_id: str, questions: Mapping[str, Coroutine[Any, Any, T]]) -> _Answers[T]:
+    """Wait for all; at the first error that concerns them all, the others are cancelled and that error is raised."""
+    answers: _Answers[T] = _Answers({}, [], set())
+
+    async def ask(report_id: str, question: Coroutine[Any, Any, T]) -> None:
+        try:
+            answers.given[report_id] = await question
+        except TeacherReplyError as error:
+            answers.failures.append(Failure(report_id, labeler_id, error.reason))
+        except Postponed:
+            answers.postponed.add(report_id)
+
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(question) for question in questions]
+            for report_id, question in questions.items():
+                group.create_task(ask(report_id, question))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+    return answers
 
 
 def _egress(state: ChunkState, report: Report) -> str:

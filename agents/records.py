@@ -28,18 +28,29 @@ class Attempted:
         request_hash: Its name.
         attempts: How often it was sent.
         latency_ms: Milliseconds that it all took.
+        retries: Why each attempt but the last failed.
+        repaired: Whether it shows the model what was wrong with its first answer.
     """
 
     request: ChatRequest
     request_hash: str
     attempts: int
     latency_ms: float
+    retries: tuple[str, ...] = ()
+    repaired: bool = False
 
 
 def record_answer(
     attempted: Attempted, response: str, settings: LLMSettings, prices: PriceList
 ) -> tuple[LLMCall, Answer]:
-    """Record an answer that came back with status 200, and return it parsed; what it says is not judged here."""
+    """Record an answer that came back with status 200, and return it parsed; what it says is not judged here.
+
+    Args:
+        attempted: The request that was sent.
+        response: The endpoint's JSON; anything else counts as an answer that says nothing.
+        settings: The endpoint.
+        prices: What its tokens cost.
+    """
     body = _parsed(response)
     usage: Mapping[str, Any] = body.get("usage") or {}
     sent, returned = usage.get("prompt_tokens"), usage.get("completion_tokens")
@@ -66,8 +77,8 @@ def record_failure(attempted: Attempted, model: str, error: str) -> LLMCall:
 
 
 def record_refusal(call: LLMCall, reason: str) -> LLMCall:
-    """Record an answer that cannot be used: its tokens are paid for, its response is not kept for reuse."""
-    return replace(call, response=None, error=reason)
+    """Record an answer that cannot be used: it is paid for, and a call with an error is never served again."""
+    return replace(call, error=reason)
 
 
 def _record(attempted: Attempted, model: str) -> LLMCall:
@@ -87,6 +98,9 @@ def _record(attempted: Attempted, model: str) -> LLMCall:
         attempts=attempted.attempts,
         error=None,
         created_at=datetime.now(UTC),
+        retries=attempted.retries,
+        repaired=attempted.repaired,
+        sample=request.sample,
     )
 
 

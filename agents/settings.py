@@ -34,6 +34,9 @@ class LLMSettings:
         backoff_s: Seconds before the second attempt; doubles with each further one.
         max_backoff_s: Longest wait between attempts, in seconds; a longer Retry-After is honoured up to its own cap.
         max_retry_after_s: Longest Retry-After that is waited out, in seconds.
+        patience_s: Seconds that a request waits in all for an endpoint that is overloaded (429, 503).
+        rpm: Requests a minute; None keeps to what the endpoint's headers say.
+        tpm: Tokens a minute, prompt and answer together; None likewise.
         seed: Seed of the waits' jitter.
         allow_egress_to: Hosts to which the user allows reports of restricted corpora to be sent, by name.
         prices: A price list other than the shipped one.
@@ -50,6 +53,9 @@ class LLMSettings:
     backoff_s: float = 0.5
     max_backoff_s: float = 20.0
     max_retry_after_s: float = 120.0
+    patience_s: float = 600.0
+    rpm: float | None = None
+    tpm: float | None = None
     seed: int = 0
     allow_egress_to: frozenset[str] = frozenset()
     prices: Path | None = None
@@ -64,6 +70,10 @@ class LLMSettings:
             raise SettingError("the base URL holds a user name or password", "give the key as OPENAI_API_KEY instead")
         if self.concurrency < 1 or self.max_attempts < 1:
             raise SettingError("concurrency and max_attempts must be at least 1", "raise the setting")
+        for name in ("timeout_s", "rpm", "tpm"):
+            setting = getattr(self, name)
+            if setting is not None and not setting > 0:
+                raise SettingError(f"{name} is {setting:g}, which is not above 0", "leave it out for its default")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **overrides: Any) -> "LLMSettings":

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
-from teachback.agents.calls import JsonForm
+from teachback.agents.budget import Budget
+from teachback.agents.calls import JsonForm, Postponed
 from teachback.agents.client import ChatRequest, LLMClient, LLMSettings
 from teachback.errors import EgressError, TeacherError, TeacherReplyError
 
@@ -145,7 +147,7 @@ def test_a_failure_that_lasts_becomes_this_reports_error_and_is_stored_but_never
         (403, {}, "OPENAI_API_KEY"),
         (404, {"code": "model_not_found"}, "model's name"),
         (429, {"code": "insufficient_quota"}, "credit"),
-        (400, {"param": "logprobs"}, "does not take logprobs"),
+        (400, {"param": "response_format"}, "does not take response_format"),
         (307, {}, "redirects"),
     ],
 )
@@ -251,24 +253,230 @@ def test_a_restricted_corpus_is_refused_before_anything_is_sent(memory_cache):
     assert sent[-1] == 1
 
 
-def test_an_answer_that_cannot_be_read_is_paid_for_but_asked_again(memory_cache, serve_chat, say):
-    async def handler(request):
-        return say("not what was asked")
-
-    def refuse(answer):
+def refuse_bad(answer):
+    """A reader that takes anything but `bad`."""
+    if answer.text() == "bad":
         raise TeacherReplyError(answer.report_id, "bad form")
+    return answer.text()
+
+
+def test_an_answer_that_cannot_be_read_is_kept_and_the_model_is_shown_what_was_wrong(memory_cache, serve_chat, say):
+    seen = []
+
+    async def handler(request):
+        asked = await request.json()
+        seen.append(asked["messages"])
+        return say("bad" if len(asked["messages"]) == 1 else "good")
 
     async def scenario():
         async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
-            for _ in range(2):
-                with pytest.raises(TeacherReplyError, match="bad form"):
-                    await client.ask(request_of(), refuse, egress="any")
+            first = await client.ask(request_of(), refuse_bad, egress="any")
+            again = await client.ask(request_of(), refuse_bad, egress="any")
+            return client, first, again
+
+    client, (call, reading), again = asyncio.run(scenario())
+    assert (reading, call.repaired, call.llm_call_id) == ("good", True, client.request_hash(request_of()))
+    assert again == (call, "good")
+    assert client.sent == 2  # the second question came from the cache
+    assert [message["role"] for message in seen[1]] == ["user", "assistant", "user"]
+    assert seen[1][1]["content"] == "bad"
+    assert "bad form" in seen[1][2]["content"]
+    (refused,) = memory_cache.failed
+    assert (refused.error, refused.prompt_tokens, refused.llm_call_id) == ("bad form", 100, call.llm_call_id)
+    assert '"bad"' in refused.response
+
+
+def test_an_answer_that_stays_unreadable_is_asked_for_twice_and_no_more(memory_cache, serve_chat, say):
+    async def handler(request):
+        return say("bad")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            with pytest.raises(TeacherReplyError, match=r"bad form \(also after it was shown"):
+                await client.ask(request_of(), refuse_bad, egress="any")
             return client.sent
 
     assert asyncio.run(scenario()) == 2
-    assert [(call.response, call.error, call.prompt_tokens) for call in memory_cache.failed] == [
-        (None, "bad form", 100)
-    ] * 2
+    assert [call.error for call in memory_cache.failed] == ["bad form", "bad form"]
+    assert [call.repaired for call in memory_cache.failed] == [False, True]
+    assert not memory_cache.answered
+
+
+def test_a_refusal_is_not_argued_with(memory_cache, serve_chat, say):
+    async def handler(request):
+        return say(None, refusal="I will not")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            with pytest.raises(TeacherReplyError, match="refused: I will not"):
+                await client.ask(request_of(), refuse_bad, egress="any")
+            return client.sent
+
+    assert asyncio.run(scenario()) == 1
+
+
+def test_an_answer_that_was_cut_off_gets_more_room(memory_cache, serve_chat, say):
+    rooms = []
+
+    async def handler(request):
+        rooms.append((await request.json())["max_tokens"])
+        return say("good", finish_reason="length" if rooms[-1] < 4000 else "stop")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            return await client.ask(request_of(), refuse_bad, egress="any")
+
+    call, reading = asyncio.run(scenario())
+    assert (rooms, reading, call.repaired) == ([2000, 4000], "good", True)
+
+
+def test_a_body_that_was_cut_off_is_asked_for_again(memory_cache, serve_chat, say):
+    async def handler(request):
+        handler.hits += 1
+        whole = say("good")
+        return web.Response(text=whole.text[:-20], content_type="application/json") if handler.hits == 1 else whole
+
+    handler.hits = 0
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            return await client.complete(request_of(), egress="any")
+
+    call = asyncio.run(scenario())
+    assert (call.attempts, len(call.retries)) == (2, 1)
+    assert "cut off" in call.retries[0]
+
+
+def test_what_the_model_does_not_take_is_left_out_from_then_on(memory_cache, serve_chat, say):
+    seen = []
+
+    async def handler(request):
+        asked = await request.json()
+        seen.append(asked)
+        for name in ("logprobs", "temperature"):
+            if name in asked:
+                return error_response(400, f"Unsupported parameter: '{name}'", param=name)
+        return say("good")
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            calls = await asyncio.gather(*(client.complete(request_of(str(i)), egress="any") for i in range(4)))
+            sent = client.sent
+            await client.complete(request_of("later"), egress="any")
+            return client, calls, client.sent - sent
+
+    client, calls, later = asyncio.run(scenario())
+    assert client.left_out == {"logprobs", "temperature"}
+    assert later == 1
+    assert "top_logprobs" not in seen[-1]
+    assert all("does not" not in reason and "Unsupported" in reason for call in calls for reason in call.retries)
+
+
+def test_why_each_attempt_failed_is_kept(memory_cache, serve_chat, say):
+    answers = [say("{}"), error_response(500, "third"), error_response(429, "second"), error_response(500, "first")]
+
+    async def handler(request):
+        return answers.pop()
+
+    async def scenario():
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
+            return await client.complete(request_of(), egress="any")
+
+    call = asyncio.run(scenario())
+    assert call.attempts == 4
+    assert [next(word for word in ("first", "second", "third") if word in why) for why in call.retries] == [
+        "first",
+        "second",
+        "third",
+    ]
+
+
+def test_being_overloaded_uses_up_patience_not_attempts(memory_cache, serve_chat, say):
+    hits = []
+
+    async def handler(request):
+        hits.append(1)
+        return error_response(429) if len(hits) <= 8 else say("{}")
+
+    async def scenario(**settings):
+        hits.clear()
+        chosen = FAST | {"max_attempts": 2} | settings
+        async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **chosen), memory_cache) as client:
+            return await client.complete(request_of(str(settings)), egress="any")
+
+    assert asyncio.run(scenario()).attempts == 9
+    with pytest.raises(TeacherReplyError, match="429"):
+        asyncio.run(scenario(patience_s=0.03))
+
+
+def test_a_budget_is_never_overshot_and_what_was_paid_is_kept(memory_cache, serve_chat, say, tmp_path):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("as_of: 2026-01-01\nmodels:\n  test-model: {input: 1, cached: 1, output: 100}\n")
+
+    async def handler(request):
+        await asyncio.sleep(0.01)
+        return say("{}")
+
+    async def scenario():
+        async with serve_chat(handler) as url:
+            # Called by another name, so that it is not taken for this machine, where nothing costs anything.
+            settings = LLMSettings(base_url=url.replace("127.0.0.1", "0.0.0.0"), prices=prices, concurrency=8, **FAST)
+            budget = Budget(max_usd=0.2054)
+            async with LLMClient(settings, memory_cache, budget=budget) as client:
+                asked = [replace(request_of(str(i)), max_tokens=2000) for i in range(12)]
+                calls = await asyncio.gather(
+                    *(client.complete(one, egress="any") for one in asked), return_exceptions=True
+                )
+                return client, budget, calls
+
+    client, budget, calls = asyncio.run(scenario())
+    # A call costs at most 2,000 x $100 / 1M = $0.20 and really 100 x $1 / 1M + 10 x $100 / 1M = $0.0011: the first
+    # leaves $0.2043 for the next, the second $0.2032, and so on; after five, $0.1999 are left: no sixth is sent.
+    assert sum(isinstance(call, Postponed) for call in calls) == 7
+    assert budget.spent == pytest.approx(5 * 0.0011)
+    assert budget.set_aside == 0
+    assert client.sent == 5 == len(memory_cache.answered)
+    assert "--max-usd" in client.stopped.remedy
+
+
+def test_a_client_that_postpones_sends_nothing_and_collects_what_is_missing(memory_cache, serve_chat, say):
+    async def handler(request):
+        return say("{}")
+
+    async def scenario():
+        async with serve_chat(handler) as url:
+            settings = LLMSettings(base_url=url, **FAST)
+            async with LLMClient(settings, memory_cache) as client:
+                await client.complete(request_of("known"), egress="any")
+            async with LLMClient(settings, memory_cache, postpone=True) as client:
+                await client.complete(request_of("known"), egress="any")
+                with pytest.raises(Postponed):
+                    await client.complete(request_of("new"), egress="any")
+                return client
+
+    client = asyncio.run(scenario())
+    assert client.sent == 0
+    assert client.outbox == {client.request_hash(request_of("new")): request_of("new")}
+
+
+def test_closing_waits_for_the_answers_that_are_under_way(memory_cache, serve_chat, say):
+    async def handler(request):
+        await asyncio.sleep(0.3)
+        return say("{}")
+
+    async def scenario():
+        async with serve_chat(handler) as url:
+            client = LLMClient(LLMSettings(base_url=url, concurrency=2, **FAST), memory_cache)
+            asking = [asyncio.create_task(client.complete(request_of(str(i)), egress="any")) for i in range(5)]
+            await asyncio.sleep(0.1)
+            for task in asking:
+                task.cancel()
+            await client.aclose()
+            return client.sent
+
+    # Two were sent and will be billed: their answers are kept. Three waited for a slot: they are not sent any more.
+    assert asyncio.run(scenario()) == 2
+    assert len(memory_cache.answered) == 2
 
 
 def test_in_flight_requests_never_exceed_the_limit_and_a_storm_loses_nothing(memory_cache, serve_chat, say):
