@@ -3,19 +3,21 @@
 import asyncio
 import gc
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import duckdb
 
 from teachback.agents.adjudicator import Adjudicator
+from teachback.agents.budget import Budget
 from teachback.agents.call_cache import StoreCallCache
 from teachback.agents.calls import CallCache
 from teachback.agents.client import LLMClient
 from teachback.agents.labeler import Teachers
+from teachback.agents.lineup import DEFAULT_PROMPT, LabelerRef, settings_of
 from teachback.agents.llm_labeler import LLMLabeler
 from teachback.agents.rule_labeler import RuleLabeler
 from teachback.agents.settings import LLMSettings
@@ -31,7 +33,12 @@ __all__ = ["LLM_CHOICES", "Assembled", "LLMChoice", "TeacherSettings", "assemble
 
 LLMChoice = Literal["none", "openai", "stand-in"]
 LLM_CHOICES: tuple[LLMChoice, ...] = get_args(LLMChoice)
+FEWEST_FOR_A_VOTE = 3  # of two that differ, a vote cannot tell which is right
 COLLECT_AFTER = 100_000  # allocations between two passes of the cycle collector
+
+
+Aggregate = Literal["adjudicate", "majority", "dawid-skene"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,36 @@ class TeacherSettings:
         endpoint: The endpoint, when `llm` is `openai`; its concurrency counts for the stand-in too.
         rule_scope: The sections that the rules read.
         scope: The sections that the model and the adjudicator read.
-        labeler_prompt: Name of the LLM labeler's prompt.
-        adjudicator_prompt: Name of the adjudicator's prompt.
+        labeler_prompt: The LLM labeler's prompt, where `labelers` does not name another.
+        adjudicator_prompt: The adjudicator's prompt.
+        labelers: Who votes; the rules and, unless `llm` is `none`, one LLM labeler when left out.
+        endpoints: Endpoints that `labelers` may name.
+        aggregate: Who decides: an adjudicator where they differ, or a vote over all targets.
+        repeat: How often each LLM labeler is asked for each report.
+        show_reliability: Whether the adjudicator is told how often each voter was right on curated reports.
+        max_usd: What a run may spend.
     """
 
     llm: LLMChoice = "none"
     endpoint: LLMSettings = field(default_factory=LLMSettings)
     rule_scope: Scope = "full"
     scope: Scope = "full"
-    labeler_prompt: str = "default"
-    adjudicator_prompt: str = "default"
+    labeler_prompt: str = DEFAULT_PROMPT
+    adjudicator_prompt: str = DEFAULT_PROMPT
+    labelers: tuple[LabelerRef, ...] = ()
+    endpoints: Mapping[str, LLMSettings] = field(default_factory=dict)
+    aggregate: Aggregate = "adjudicate"
+    repeat: int = 1
+    show_reliability: bool = False
+    max_usd: float | None = None
+
+    @property
+    def lineup(self) -> tuple[LabelerRef, ...]:
+        """Who votes."""
+        if self.labelers:
+            return self.labelers
+        rule = LabelerRef("rule")
+        return (rule,) if self.llm == "none" else (rule, LabelerRef("llm", prompt=self.labeler_prompt))
 
 
 @dataclass(frozen=True)
@@ -61,13 +88,17 @@ class Assembled:
 
     Attributes:
         teachers: The members.
-        client: The client through which they ask; None for rules alone.
+        clients: The clients through which they ask, one for each endpoint's model.
         prompts: The prompts that they use.
     """
 
     teachers: Teachers
-    client: LLMClient | None = None
+    clients: tuple[LLMClient, ...] = ()
     prompts: tuple[Prompt, ...] = ()
+
+    async def aclose(self) -> None:
+        """Close the clients, once the answers that are under way are stored."""
+        await asyncio.gather(*(client.aclose() for client in self.clients))
 
 
 def choose_llm(asked: str | None, env: Mapping[str, str] | None = None) -> LLMChoice:
@@ -85,26 +116,88 @@ def choose_llm(asked: str | None, env: Mapping[str, str] | None = None) -> LLMCh
     raise SettingError(f"--llm {asked} is not known", f"choose one of {', '.join(LLM_CHOICES)}")
 
 
-def assemble(settings: TeacherSettings, cache: CallCache) -> Assembled:
+def assemble(
+    settings: TeacherSettings,
+    cache: CallCache,
+    *,
+    connection: duckdb.DuckDBPyConnection | None = None,
+    postpone: bool = False,
+) -> Assembled:
     """Make the members; nothing is asked, and no key is needed, before a report is labelled.
 
     Args:
         settings: Who they are.
         cache: Where their calls are kept.
+        connection: A connection to the store, for prompts that show curated reports and for voters' reliability.
+        postpone: Whether the clients only collect what they would ask.
+
+    Raises:
+        SettingError: The members do not go together.
     """
-    rule = RuleLabeler(scope=settings.rule_scope)
-    if settings.llm == "none":
-        return Assembled(Teachers(rule))
-    client = LLMClient(settings.endpoint, cache)
-    prompts = (
-        load_prompt("llm_labeler", settings.labeler_prompt),
-        load_prompt("adjudicator", settings.adjudicator_prompt),
+    crew = _Crew(settings, cache, connection, postpone)
+    local = tuple(RuleLabeler(scope=settings.rule_scope) for ref in settings.lineup if ref.kind == "rule")
+    asking = tuple(crew.llm_labeler(ref) for ref in settings.lineup if ref.kind == "llm")
+    voters = [labeler.spec.labeler_id for labeler in (*local, *asking)]
+    adjudicator = aggregator = None
+    if settings.aggregate != "adjudicate":
+        if len(voters) < FEWEST_FOR_A_VOTE:
+            raise SettingError(
+                f"--aggregate {settings.aggregate} needs {FEWEST_FOR_A_VOTE} labelers, and there are {len(voters)}",
+                "name more, as in --labelers rule,llm:gpt-4o,llm:gpt-4o@stepwise, or leave out --aggregate",
+            )
+        from teachback.agents.aggregate.consolidate import aggregator_spec
+
+        aggregator = aggregator_spec(settings.aggregate, voters)
+    elif asking and len(voters) > 1:
+        adjudicator = crew.adjudicator(voters)
+    return Assembled(
+        Teachers(local, asking, adjudicator, aggregator), tuple(crew.clients.values()), tuple(crew.prompts)
     )
-    llm = LLMLabeler(client, prompts[0], settings.scope)
-    # Its verdicts belong to these voters: another teacher's disputes in the same store are none of its business.
-    voters = (rule.spec.labeler_id, llm.spec.labeler_id)
-    adjudicator = Adjudicator(client, prompts[1], settings.scope, weighs=voters)
-    return Assembled(Teachers(rule, llm, adjudicator), client, prompts)
+
+
+class _Crew:
+    """Makes the members that ask; those at the same endpoint and model share a client."""
+
+    def __init__(
+        self,
+        settings: TeacherSettings,
+        cache: CallCache,
+        connection: duckdb.DuckDBPyConnection | None,
+        postpone: bool,
+    ) -> None:
+        self.clients: dict[LLMSettings, LLMClient] = {}
+        self.prompts: list[Prompt] = []
+        self._settings, self._cache, self._connection, self._postpone = settings, cache, connection, postpone
+        self._budget = Budget(settings.max_usd)
+
+    def llm_labeler(self, ref: LabelerRef) -> LLMLabeler:
+        settings = self._settings
+        prompt = self._prompt("llm_labeler", ref.prompt)
+        return LLMLabeler(self._client(ref), prompt, settings.scope)
+
+    def adjudicator(self, voters: Sequence[str]) -> Adjudicator:
+        # Its verdicts belong to these voters: another teacher's disputes in the same store are none of its business.
+        settings = self._settings
+        prompt = self._prompt("adjudicator", settings.adjudicator_prompt)
+        first = next(ref for ref in settings.lineup if ref.kind == "llm")
+        return Adjudicator(self._client(first), prompt, settings.scope, voters)
+
+    def _client(self, ref: LabelerRef) -> LLMClient:
+        endpoint = settings_of(ref, self._settings.endpoint, self._settings.endpoints)
+        if endpoint not in self.clients:
+            client = LLMClient(endpoint, self._cache, budget=self._budget, postpone=self._postpone)
+            if self._budget.max_usd is not None and not client.is_priced:
+                raise SettingError(
+                    f"--max-usd cannot be kept: the price of {endpoint.model} is not known",
+                    "add the model to a price list and name it with --prices FILE",
+                )
+            self.clients[endpoint] = client
+        return self.clients[endpoint]
+
+    def _prompt(self, role: str, name: str) -> Prompt:
+        prompt = load_prompt(role, name)
+        self.prompts.append(prompt)
+        return prompt
 
 
 def teach_store(
@@ -136,7 +229,7 @@ def teach_store(
         if settings.llm == "stand-in":
             base_url = stack.enter_context(stand_in_endpoint())
             settings = replace(settings, endpoint=stand_in_settings(settings.endpoint, base_url))
-        summary = asyncio.run(_teach(writer, connection, settings, config, on_progress))
+        summary = _run(_teach(writer, connection, settings, config, on_progress))
         return summary, tally(connection, summary.teacher_id)
 
 
@@ -164,17 +257,40 @@ async def _teach(
     on_progress: Callable[[Progress], None],
 ) -> TeachSummary:
     cache = StoreCallCache(writer, connection)
-    assembled = assemble(settings, cache)
+    assembled = assemble(settings, cache, connection=connection)
     try:
-        return await teach(
+        summary = await teach(
             writer,
             connection,
             assembled.teachers,
             config,
-            cache=cache if assembled.client else None,
+            cache=cache if assembled.clients else None,
             prompts=assembled.prompts,
+            stopped=lambda: next((client.stopped for client in assembled.clients if client.stopped), None),
             on_progress=on_progress,
         )
     finally:
-        if assembled.client:
-            await assembled.client.aclose()
+        await assembled.aclose()
+    left_out = {f"{client.settings.model}: {name}" for client in assembled.clients for name in client.left_out}
+    if settings.aggregate != "adjudicate" and assembled.teachers.aggregator:
+        from teachback.agents.aggregate.consolidate import consolidate
+
+        await asyncio.to_thread(
+            consolidate,
+            connection,
+            writer,
+            summary.teacher_id,
+            assembled.teachers.aggregator,
+            settings.aggregate,
+            summary.run_id,
+        )
+    return replace(summary, left_out=tuple(sorted(left_out)))
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine, on uvloop where it can be had: it takes a third off what a request costs in CPU."""
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return asyncio.run(main)
+    return uvloop.run(main)

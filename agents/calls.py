@@ -29,7 +29,6 @@ class Postponed(Exception):
     """A request was not sent, and nothing is wrong with it: it is counted, goes into a batch, or awaits a budget."""
 
 
-
 @dataclass(frozen=True)
 class JsonForm:
     """A strict JSON schema that an answer must follow.

@@ -68,6 +68,11 @@ class LLMClient:
         self._in_flight: dict[str, asyncio.Task[tuple[LLMCall, Any]]] = {}
         self._under_way: set[asyncio.Task[Any] | None] = set()  # sent, not yet stored
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether what a call costs is known: on this machine nothing, elsewhere what the price list says."""
+        return self.settings.is_local or self._prices.price_of(self.settings.model) is not None
+
     async def __aenter__(self) -> "LLMClient":
         return self
 

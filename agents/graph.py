@@ -4,9 +4,10 @@
     START --+                  +-> compare --(disagreements)--> adjudicator --> commit --> END
             +-> llm_labeler  --+         +--(agreement)-------------------------^
 
-There may be more labelers than two: each has a node of its own. One invocation labels a chunk of reports: an invocation costs milliseconds, which over a chunk is nothing. There is no
-checkpointer, because resuming is a question to the store (which reports is this teacher not done with?), and no
-tracing unless asked for, because a trace is a copy of the reports somewhere else.
+There may be more labelers than two: each has a node of its own. One invocation labels a chunk of reports: it costs
+milliseconds, which over a chunk is nothing. There is no checkpointer, because resuming is a question to the store
+(which reports is this teacher not done with?), and no tracing unless asked for, because a trace is a copy of the
+reports somewhere else.
 """
 
 import os

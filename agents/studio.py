@@ -51,8 +51,7 @@ async def teacher() -> AsyncIterator[TeacherGraph]:
             stack.push_async_callback(running.close)
             base_url = running.url
         assembled = await asyncio.to_thread(_assemble, base_url)  # it reads files
-        if assembled.client:
-            await stack.enter_async_context(assembled.client)
+        stack.push_async_callback(assembled.aclose)
         yield build_graph(assembled.teachers)
 
 

@@ -11,30 +11,43 @@ __all__ = ["LabelerVotes", "ModelBill", "Tally", "tally"]
 
 _VOTES = """
     SELECT b.kind, b.name, l.task, count(DISTINCT l.report_id), histogram(l.status)
-    FROM labels l JOIN committed c USING (report_id) JOIN labelers b USING (labeler_id)
-    WHERE c.teacher_id = $teacher AND l.labeler_id IN ($rule, $llm, $adjudicator) GROUP BY ALL
-    ORDER BY any_value(l.task) DESC, list_position(['rule', 'llm', 'adjudicator'], any_value(b.kind))
+    FROM committed c JOIN teacher_members m USING (teacher_id)
+    JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
+    JOIN labelers b ON b.labeler_id = m.labeler_id
+    WHERE c.teacher_id = $teacher GROUP BY ALL, m.place ORDER BY l.task DESC, m.place
 """
 _PAIRS = """
     WITH votes AS (
-        SELECT report_id, target, labeler_id, status FROM labels JOIN committed USING (report_id)
-        WHERE teacher_id = $teacher AND task = 'findings' AND labeler_id IN ($rule, $llm, $adjudicator)
+        SELECT l.report_id, l.target, l.status, m.seat, b.kind
+        FROM committed c JOIN teacher_members m USING (teacher_id)
+        JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
+        JOIN labelers b ON b.labeler_id = m.labeler_id
+        WHERE c.teacher_id = $teacher AND l.task = 'findings'
+    ),
+    targets AS (
+        SELECT count(DISTINCT status) FILTER (seat = 'labeler') = 1 AS agreed,
+            any_value(status) FILTER (seat <> 'labeler') AS decided,
+            list(status) FILTER (seat = 'labeler' AND kind = 'rule') AS by_rule,
+            list(status) FILTER (seat = 'labeler' AND kind <> 'rule') AS by_others
+        FROM votes GROUP BY report_id, target HAVING count(*) FILTER (seat = 'labeler') > 1
     )
-    SELECT r.status = m.status AS agreed,
-        CASE WHEN d.status IS NULL THEN 'undecided' WHEN d.status = r.status THEN 'rule'
-            WHEN d.status = m.status THEN 'llm' ELSE 'other' END AS kept,
-        count(*)
-    FROM (FROM votes WHERE labeler_id = $rule) r
-    JOIN (FROM votes WHERE labeler_id = $llm) m USING (report_id, target)
-    LEFT JOIN (FROM votes WHERE labeler_id = $adjudicator) d USING (report_id, target)
-    GROUP BY ALL
+    SELECT agreed, CASE WHEN decided IS NULL THEN 'undecided' WHEN list_contains(by_rule, decided) THEN 'rule'
+        WHEN list_contains(by_others, decided) THEN 'llm' ELSE 'other' END AS kept, count(*)
+    FROM targets GROUP BY ALL
+"""
+_LEFT_OPEN = """
+    SELECT count(DISTINCT (a.report_id, a.task, a.target)) FROM adjudications a
+    JOIN teacher_members m USING (labeler_id) JOIN committed c USING (teacher_id, report_id)
+    WHERE m.teacher_id = $teacher AND a.verdict = 'cannot_tell'
 """
 _BILL = """
     WITH used AS (
-        SELECT DISTINCT l.llm_call_id FROM labels l JOIN committed c USING (report_id)
-        WHERE c.teacher_id = $teacher AND l.labeler_id IN ($llm, $adjudicator) AND l.llm_call_id IS NOT NULL
+        SELECT DISTINCT l.llm_call_id FROM committed c JOIN teacher_members m USING (teacher_id)
+        JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
+        WHERE c.teacher_id = $teacher AND l.llm_call_id IS NOT NULL
     )
-    SELECT model, count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), sum(cost_usd)
+    SELECT model, count(*), coalesce(sum(prompt_tokens), 0)::BIGINT, coalesce(sum(completion_tokens), 0)::BIGINT,
+        sum(cost_usd)
     FROM used JOIN llm_calls USING (llm_call_id) WHERE error IS NULL GROUP BY model ORDER BY model
 """
 
@@ -84,12 +97,13 @@ class Tally:
     Attributes:
         reports: Reports that the teacher is done with.
         votes: Each member's labels, by task.
-        agreed: Targets on which rules and model give the same status.
+        agreed: Targets on which all labelers give the same status.
         kept_rule: Disputes that were decided for the rules.
-        kept_llm: Disputes that were decided for the model.
+        kept_llm: Disputes that were decided for a model.
         kept_other: Disputes that were decided for a third status.
         undecided: Targets on which they differ and nothing was decided: one had read too little to object, or the
             teacher has no adjudicator.
+        left_open: Of these, targets of which the adjudicator could not tell: a person shall.
         bill: What the answers cost that these labels rest on, by model.
     """
 
@@ -100,11 +114,12 @@ class Tally:
     kept_llm: int = 0
     kept_other: int = 0
     undecided: int = 0
+    left_open: int = 0
     bill: tuple[ModelBill, ...] = field(default=())
 
     @property
     def disagreed(self) -> int:
-        """Targets on which rules and model give different statuses."""
+        """Targets on which labelers give different statuses."""
         return self.kept_rule + self.kept_llm + self.kept_other + self.undecided
 
     @property
@@ -120,18 +135,15 @@ def tally(connection: duckdb.DuckDBPyConnection, teacher_id: str) -> Tally:
         connection: A store or a snapshot.
         teacher_id: The teacher.
     """
-    members = connection.execute(
-        "SELECT rule_labeler_id, llm_labeler_id, adjudicator_id FROM teachers WHERE teacher_id = ?", [teacher_id]
-    ).fetchone()
     counted = connection.execute("SELECT count(*) FROM committed WHERE teacher_id = ?", [teacher_id]).fetchone()
-    if members is None or counted is None:
+    if counted is None or not counted[0]:
         return Tally(0, ())
-    names = dict(zip(("rule", "llm", "adjudicator"), members, strict=True))
-    rows = connection.execute(_VOTES, {"teacher": teacher_id, **names}).fetchall()
-    pairs = connection.execute(_PAIRS, {"teacher": teacher_id, **names}).fetchall()
+    asked = {"teacher": teacher_id}
+    rows = connection.execute(_VOTES, asked).fetchall()
+    pairs = connection.execute(_PAIRS, asked).fetchall()
     kept = {choice: sum(n for agreed, k, n in pairs if k == choice and not agreed) for _, choice, _ in pairs}
-    bill_names = {name: names[name] for name in ("llm", "adjudicator")}
-    bill = connection.execute(_BILL, {"teacher": teacher_id, **bill_names}).fetchall()
+    left_open = connection.execute(_LEFT_OPEN, asked).fetchone()
+    bill = connection.execute(_BILL, asked).fetchall()
     return Tally(
         reports=int(counted[0]),
         votes=tuple(LabelerVotes(*row) for row in rows),
@@ -140,5 +152,6 @@ def tally(connection: duckdb.DuckDBPyConnection, teacher_id: str) -> Tally:
         kept_llm=kept.get("llm", 0),
         kept_other=kept.get("other", 0),
         undecided=kept.get("undecided", 0),
+        left_open=int(left_open[0]) if left_open else 0,
         bill=tuple(ModelBill(*row) for row in bill),
     )

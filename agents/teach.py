@@ -18,7 +18,7 @@ from teachback.agents.graph import TeacherGraph, build_graph, label_chunk
 from teachback.agents.labeler import Teachers, Verdict
 from teachback.agents.nodes import ChunkState
 from teachback.agents.selection import Selection, count_selected, pending
-from teachback.errors import SettingError
+from teachback.errors import SettingError, TeacherError
 from teachback.prompts import Prompt
 from teachback.store.database import Rows
 from teachback.store.identity import content_id
@@ -67,6 +67,7 @@ class Progress:
         total: Reports to label in this run.
         taught: Reports that the teacher is done with.
         failed: Reports that must be tried again.
+        postponed: Reports with a question that was not sent.
         agreed: Targets on which the labelers give the same status.
         silent: Targets on which one had read too little of the report to object.
         disputed: Targets that needed a decision.
@@ -77,6 +78,7 @@ class Progress:
     total: int
     taught: int = 0
     failed: int = 0
+    postponed: int = 0
     agreed: int = 0
     silent: int = 0
     disputed: int = 0
@@ -94,6 +96,7 @@ class TeachSummary:
         selected: Reports that were selected, done before or not.
         progress: Counts of this run.
         failures: What could not be done.
+        left_out: Request parameters that a model turned out not to take, as `model: parameter`.
     """
 
     teacher_id: str
@@ -101,6 +104,7 @@ class TeachSummary:
     selected: int
     progress: Progress
     failures: tuple[Failure, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 async def teach(
@@ -111,6 +115,7 @@ async def teach(
     *,
     cache: StoreCallCache | None = None,
     prompts: Sequence[Prompt] = (),
+    stopped: Callable[[], TeacherError | None] = lambda: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> TeachSummary:
     """Label every selected report that this teacher is not done with.
@@ -122,6 +127,7 @@ async def teach(
         config: Which reports, and how.
         cache: The cache that the teachers' client asks, to be filled chunk by chunk and billed to this run.
         prompts: The prompts that the teachers use, to be kept beside their labels.
+        stopped: Says why nothing more can be asked, such as a spent budget; what is complete is kept all the same.
         on_progress: Told how far the job is, in the event loop.
 
     Returns:
@@ -141,14 +147,16 @@ async def teach(
     if not todo:
         return TeachSummary(teachers.teacher_id, None, selected, progress)
     _write_members(writer, teachers, prompts)
-    chunk = config.chunk or (CHUNK if teachers.llm else CHUNK_OF_RULES)
+    chunk = config.chunk or (CHUNK if teachers.asking else CHUNK_OF_RULES)
     recorded = {"selection": asdict(selection), "chunk": chunk, "teacher_id": teachers.teacher_id}
     with recorded_run(writer, config.command, {**recorded, **config.settings}, selection.seed) as run:
         if cache:
             cache.run_id = run.run_id
         job = _Job(writer, connection, teachers, run.run_id, cache, progress, on_progress)
         try:
-            await job.label(_chunks(todo, chunk), config.chunks_in_flight)
+            await job.label(_chunks(todo, chunk), config.chunks_in_flight, stopped)
+            if error := stopped():
+                raise error
         finally:
             run.summary.update(asdict(progress))
     return TeachSummary(teachers.teacher_id, run.run_id, selected, progress, tuple(job.failures))
@@ -178,11 +186,15 @@ class _Job:
         self._egress = dict(connection.execute("SELECT corpus, egress FROM corpora").fetchall())
         self._graph: TeacherGraph = build_graph(teachers, self._keep)
 
-    async def label(self, chunks: Iterator[Sequence[str]], in_flight: int) -> None:
-        """Work the chunks off, several at a time; the first error ends them all."""
+    async def label(
+        self, chunks: Iterator[Sequence[str]], in_flight: int, stopped: Callable[[], TeacherError | None]
+    ) -> None:
+        """Work the chunks off, several at a time; the first error ends them all, a stop lets those at hand finish."""
 
         async def work() -> None:
             for report_ids in chunks:
+                if stopped():
+                    return
                 await self._label_chunk(report_ids)
 
         ticking = asyncio.create_task(self._tick())
@@ -217,7 +229,9 @@ class _Job:
         self.failures.extend(failures)
         progress = self._progress
         progress.taught += len(state["committed"])
-        progress.failed += len(state["reports"]) - len(state["committed"])
+        postponed = state.get("postponed", set())
+        progress.postponed += len(postponed)
+        progress.failed += len({failure.report_id for failure in failures} - postponed)
         progress.agreed += state.get("agreed", 0)
         progress.silent += state.get("silent", 0)
         progress.disputed += sum(map(len, state.get("disputes", {}).values()))
@@ -230,9 +244,9 @@ def chunk_rows(state: ChunkState, teacher_id: str, run_id: str) -> Rows:
     Votes on a report that somebody else failed on are kept too: they were given, and naming them by content keeps the
     retry from writing them twice.
     """
-    votes = [*state.get("rule_labels", {}).values(), *state.get("llm_labels", {}).values()]
     verdicts = [verdict for decided in state.get("verdicts", {}).values() for verdict in decided]
-    labels = [label for given in votes for label in given] + [verdict.label for verdict in verdicts]
+    labels = [label for given in state.get("votes", {}).values() for votes in given.values() for label in votes]
+    labels += [verdict.label for verdict in verdicts if verdict.label]
     done = {"teacher_id": teacher_id, "run_id": run_id}
     return {
         "labels": [label_row(label, run_id) for label in labels],
@@ -243,17 +257,17 @@ def chunk_rows(state: ChunkState, teacher_id: str, run_id: str) -> Rows:
 
 
 def _adjudication_row(verdict: Verdict, run_id: str) -> dict[str, Any]:
-    label = verdict.label
     weighed = list(verdict.weighed)
+    place = [verdict.report_id, verdict.task, verdict.target, verdict.status, verdict.labeler_id]
     return {
-        "adjudication_id": content_id("adj", label.label_id, weighed, verdict.rationale),
-        "report_id": label.report_id,
-        "task": label.task,
-        "target": label.target,
-        "labeler_id": label.labeler_id,
-        "label_id": label.label_id,
+        "adjudication_id": content_id("adj", place, weighed, verdict.rationale, verdict.llm_call_id),
+        "report_id": verdict.report_id,
+        "task": verdict.task,
+        "target": verdict.target,
+        "labeler_id": verdict.labeler_id,
+        "label_id": verdict.label.label_id if verdict.label else None,
         "weighed": weighed,
-        "verdict": label.status,
+        "verdict": verdict.status,
         "rationale": verdict.rationale,
         "llm_call_id": verdict.llm_call_id,
         "run_id": run_id,
@@ -266,7 +280,8 @@ def _write_members(writer: Writer, teachers: Teachers, prompts: Sequence[Prompt]
         {
             "prompts": kept,
             "labelers": [labeler_row(spec) for spec in teachers.specs],
-            "teachers": [{"teacher_id": teachers.teacher_id, **teachers.member_ids}],
+            "teachers": [{"teacher_id": teachers.teacher_id}],
+            "teacher_members": [{"teacher_id": teachers.teacher_id, **member} for member in teachers.members],
         }
     )
 

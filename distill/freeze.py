@@ -108,8 +108,9 @@ def freeze(connection: duckdb.DuckDBPyConnection, settings: CampaignSettings, te
 
 def _busiest_teacher(connection: duckdb.DuckDBPyConnection) -> str:
     row = connection.execute(
-        """SELECT c.teacher_id FROM committed c JOIN teachers t USING (teacher_id)
-        GROUP BY ALL ORDER BY bool_or(t.llm_labeler_id IS NOT NULL) DESC, count(*) DESC, c.teacher_id LIMIT 1"""
+        """SELECT teacher_id FROM (SELECT teacher_id, count(*) AS reports FROM committed GROUP BY ALL)
+        JOIN (SELECT teacher_id, count(*) > 1 AS weighs FROM teacher_members GROUP BY ALL) USING (teacher_id)
+        ORDER BY weighs DESC, reports DESC, teacher_id LIMIT 1"""
     ).fetchone()
     if row is None:
         raise StoreError("nothing has been labelled yet", "run `teachback label STORE --help`")
@@ -163,8 +164,10 @@ def _curated(connection: duckdb.DuckDBPyConnection, corpus: str | None, tasks: l
 
 def _listed(connection: duckdb.DuckDBPyConnection, teacher: str) -> frozenset[str]:
     rows = connection.execute(
-        """SELECT report_id FROM committed JOIN teachers USING (teacher_id)
-        WHERE teacher_id = ? AND llm_labeler_id IS NOT NULL""",
+        """SELECT report_id FROM committed SEMI JOIN (
+            SELECT teacher_id FROM teacher_members JOIN labelers USING (labeler_id)
+            WHERE seat = 'labeler' AND kind = 'llm') USING (teacher_id)
+        WHERE teacher_id = ?""",
         [teacher],
     ).fetchall()
     return frozenset(row[0] for row in rows)

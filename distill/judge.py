@@ -60,9 +60,8 @@ class Bench:
     def members(self) -> list[tuple[str, str, NDArray[np.int8]]]:
         """Return the teacher's labelers as (name, kind, (N, 13) codes), those that labelled alone."""
         rows = self._connection.execute(
-            """SELECT b.labeler_id, b.name, b.kind FROM teachers t
-            JOIN labelers b ON b.labeler_id IN (t.rule_labeler_id, t.llm_labeler_id)
-            WHERE t.teacher_id = ? ORDER BY b.kind DESC""",
+            """SELECT b.labeler_id, b.name, b.kind FROM teacher_members m JOIN labelers b USING (labeler_id)
+            WHERE m.teacher_id = ? AND m.seat = 'labeler' ORDER BY m.place""",
             [self._teacher_id],
         ).fetchall()
         return [(n, k, fetch_labeler(self._connection, i, self.truth.report_ids)) for i, n, k in rows]

@@ -142,7 +142,9 @@ def disease_figures(
     listed = list_diseases(champion, frozen, settings, questions, "test", progress)
     clusters = cluster_codes([str(cluster) for cluster in test.truth.clusters])
     llm = store.connection.execute(
-        "SELECT llm_labeler_id FROM teachers WHERE teacher_id = ?", [frozen.teacher_id]
+        "SELECT labeler_id FROM teacher_members JOIN labelers USING (labeler_id) "
+        "WHERE teacher_id = ? AND seat = 'labeler' AND kind = 'llm' ORDER BY place LIMIT 1",
+        [frozen.teacher_id],
     ).fetchone()
     figures = {"n": len(ids), champion.name: evaluate_diseases(curated, [listed.get(i, []) for i in ids], clusters)}
     if llm and llm[0]:

@@ -57,10 +57,10 @@ _DRAWN = """
 """
 _VOTES = """
     SELECT b.kind, l.status, l.evidence FROM labels l JOIN labelers b USING (labeler_id)
-    JOIN teachers t ON l.labeler_id IN (t.rule_labeler_id, t.llm_labeler_id, t.adjudicator_id)
-    WHERE t.teacher_id = ? AND l.report_id = ? AND l.task = 'findings' AND l.target = ?
-    QUALIFY row_number() OVER (PARTITION BY b.kind ORDER BY l.created_at DESC, l.label_id) = 1
-    ORDER BY list_position(['rule', 'llm', 'adjudicator'], b.kind)
+    JOIN teacher_members m USING (labeler_id)
+    WHERE m.teacher_id = ? AND l.report_id = ? AND l.task = 'findings' AND l.target = ?
+    QUALIFY row_number() OVER (PARTITION BY labeler_id ORDER BY l.created_at DESC, l.label_id) = 1
+    ORDER BY m.place
 """
 
 

@@ -67,9 +67,8 @@ class Provenance:
 def find_caveats(connection: duckdb.DuckDBPyConnection, teacher_id: str, corpus: str | None = None) -> Caveats:
     """Look for a stand-in among the teachers and for fictitious reports."""
     teaches = connection.execute(
-        """SELECT count(*) FROM teachers t JOIN labelers b
-        ON b.labeler_id IN (t.rule_labeler_id, t.llm_labeler_id, t.adjudicator_id)
-        WHERE t.teacher_id = ? AND b.model = ?""",
+        """SELECT count(*) FROM teacher_members m JOIN labelers b USING (labeler_id)
+        WHERE m.teacher_id = ? AND b.model = ?""",
         [teacher_id, STAND_IN],
     ).fetchone()
     stored = connection.execute(

@@ -17,9 +17,9 @@ __all__ = ["Dispute", "Referee", "TeacherStory", "tell_teachers"]
 
 _MEMBERS = """
     SELECT b.labeler_id, b.kind, b.name, b.version, b.model, p.name AS prompt
-    FROM teachers t JOIN labelers b ON b.labeler_id IN (t.rule_labeler_id, t.llm_labeler_id, t.adjudicator_id)
+    FROM teacher_members m JOIN labelers b USING (labeler_id)
     LEFT JOIN prompts p ON p.prompt_id = b.prompt_id
-    WHERE t.teacher_id = ? ORDER BY list_position(['rule', 'llm', 'adjudicator'], b.kind)
+    WHERE m.teacher_id = ? ORDER BY m.place
 """
 _CALLS = """
     SELECT agent, model, sum(calls)::BIGINT AS calls, sum(failed)::BIGINT AS failed,

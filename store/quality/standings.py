@@ -135,8 +135,9 @@ def fetch_subjects(connection: duckdb.DuckDBPyConnection) -> tuple[Subject, ...]
         "AND labeler_id IN (SELECT labeler_id FROM labels WHERE task = 'findings') ORDER BY b.created_at, labeler_id"
     ).fetchall()
     teachers = connection.execute(
-        "SELECT teacher_id FROM teachers WHERE rule_labeler_id IS NOT NULL AND llm_labeler_id IS NOT NULL "
-        "AND teacher_id IN (SELECT teacher_id FROM committed) ORDER BY created_at, teacher_id"
+        "SELECT teacher_id FROM teachers JOIN teacher_members USING (teacher_id) "
+        "WHERE seat = 'labeler' AND teacher_id IN (SELECT teacher_id FROM committed) "
+        "GROUP BY teacher_id HAVING count(*) > 1 ORDER BY min(created_at), teacher_id"
     ).fetchall()
     subjects = [Subject("teacher", "teacher", teacher_id) for (teacher_id,) in teachers]
     subjects += [Subject(round_name or name, kind, key, round_id) for key, kind, name, round_id, round_name in labelers]

@@ -98,8 +98,8 @@ def label_by_stand_in(store: Path, settings: LLMSettings, chunk: int = 8) -> tup
     async def job() -> tuple[TeachSummary, LLMClient]:
         cache = StoreCallCache(writer, connection)
         async with LLMClient(settings, cache) as client:
-            teachers = Teachers(WordRules(), LLMLabeler(client), Adjudicator(client))
-            prompts = (teachers.llm.prompt, teachers.adjudicator.prompt)  # type: ignore[union-attr]
+            teachers = Teachers((WordRules(),), (LLMLabeler(client),), Adjudicator(client))
+            prompts = (teachers.asking[0].prompt, teachers.adjudicator.prompt)  # type: ignore[union-attr]
             config = TeachConfig(chunk=chunk)
             return await teach(writer, connection, teachers, config, cache=cache, prompts=prompts), client
 
@@ -113,9 +113,9 @@ def ask(store: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def test_rules_alone_label_every_report_once(store: Path) -> None:
-    first = label(store, Teachers(WordRules()))
+    first = label(store, Teachers((WordRules(),)))
     assert (first.progress.taught, first.selected) == (40, 40)
-    again = label(store, Teachers(WordRules()))
+    again = label(store, Teachers((WordRules(),)))
     assert (again.run_id, again.progress.total) == (None, 0)
     assert ask(store, "SELECT count(*), count(DISTINCT label_id) FROM labels") == [(520, 520)]  # 40 x 13
     assert ask(store, "SELECT count(*) FROM committed") == [(40,)]
@@ -123,7 +123,7 @@ def test_rules_alone_label_every_report_once(store: Path) -> None:
 
 
 def test_run_is_recorded_with_what_it_ran_with(store: Path) -> None:
-    label(store, Teachers(WordRules()), limit=5, seed=3)
+    label(store, Teachers((WordRules(),)), limit=5, seed=3)
     ((command, config, seed, version, status, summary),) = ask(
         store, "SELECT command, config, seed, version, status, summary FROM runs JOIN run_ends USING (run_id)"
     )
@@ -136,15 +136,15 @@ def test_run_is_recorded_with_what_it_ran_with(store: Path) -> None:
 def test_chunks_and_their_order_change_nothing(store: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.duckdb"
     other.write_bytes(store.read_bytes())
-    label(store, Teachers(WordRules()), chunk=7)
-    label(other, Teachers(WordRules()), chunk=40, seed=9)
+    label(store, Teachers((WordRules(),)), chunk=7)
+    label(other, Teachers((WordRules(),)), chunk=40, seed=9)
     labels = "SELECT * EXCLUDE (run_id, created_at) FROM labels ORDER BY label_id"
     assert ask(store, labels) == ask(other, labels)
 
 
 def test_failed_report_is_named_and_tried_again(store: Path) -> None:
     model = Moody(failing=["r001", "r002"])
-    first = label(store, Teachers(WordRules(), model))
+    first = label(store, Teachers((WordRules(),), (model,)))
     assert (first.progress.taught, first.progress.failed) == (38, 2)
     assert sorted(failure.report_id for failure in first.failures) == ["r001", "r002"]
     assert ask(store, "SELECT report_id, reason FROM failures ORDER BY 1") == [
@@ -152,7 +152,7 @@ def test_failed_report_is_named_and_tried_again(store: Path) -> None:
         ("r002", "the answer is empty"),
     ]
     model.failing, model.asked = set(), []
-    second = label(store, Teachers(WordRules(), model))
+    second = label(store, Teachers((WordRules(),), (model,)))
     assert sorted(model.asked) == ["r001", "r002"]
     assert (second.progress.taught, second.progress.failed) == (2, 0)
     assert ask(store, "SELECT count(*), count(DISTINCT label_id) FROM labels") == [(560, 560)]  # 40 x (13 + 1)
@@ -163,12 +163,12 @@ def test_fatal_error_ends_the_run_and_keeps_finished_chunks(store: Path) -> None
         order = pending(connection, Selection(), "none")
     model = Moody(stop_at=order[-1])
     with pytest.raises(TeacherError, match="key is not valid"):
-        label(store, Teachers(WordRules(), model), chunk=10)
+        label(store, Teachers((WordRules(),), (model,)), chunk=10)
     ((status, summary),) = ask(store, "SELECT status, summary FROM run_ends")
     assert status == "failed"
     assert "key is not valid" in json.loads(summary)["error"]
     model.stop_at = ""
-    label(store, Teachers(WordRules(), model), chunk=10)
+    label(store, Teachers((WordRules(),), (model,)), chunk=10)
     assert ask(store, "SELECT count(*), count(DISTINCT report_id) FROM committed") == [(40, 40)]
 
 
@@ -179,7 +179,7 @@ def test_cancelled_run_is_recorded_as_interrupted(store: Path) -> None:
             return Reply([])
 
     async def interrupted() -> None:
-        task = asyncio.create_task(teach(writer, connection, Teachers(WordRules(), Slow()), TeachConfig()))
+        task = asyncio.create_task(teach(writer, connection, Teachers((WordRules(),), (Slow(),)), TeachConfig()))
         await asyncio.sleep(0.2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -201,12 +201,12 @@ def test_selection_by_corpus_split_and_seed(store: Path) -> None:
         assert twenty[:10] == ten
         assert pending(connection, Selection(limit=10, seed=2), "none") != ten
     with pytest.raises(SettingError, match="no report is selected"):
-        label(store, Teachers(WordRules()), corpus="other")
+        label(store, Teachers((WordRules(),)), corpus="other")
 
 
 def test_limit_counts_reports_that_are_done(store: Path) -> None:
-    label(store, Teachers(WordRules()), limit=10)
-    more = label(store, Teachers(WordRules()), limit=15)
+    label(store, Teachers((WordRules(),)), limit=10)
+    more = label(store, Teachers((WordRules(),)), limit=15)
     assert (more.selected, more.progress.taught) == (15, 5)
 
 
@@ -217,7 +217,7 @@ def test_progress_is_told_up_to_the_end(store: Path) -> None:
         told.append(progress.taught)
 
     with Writer(store) as writer, duckdb.connect(str(store)) as connection:
-        asyncio.run(teach(writer, connection, Teachers(WordRules()), TeachConfig(chunk=5), on_progress=note))
+        asyncio.run(teach(writer, connection, Teachers((WordRules(),)), TeachConfig(chunk=5), on_progress=note))
     assert told == sorted(told)
     assert told[-1] == 40
 

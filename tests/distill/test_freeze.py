@@ -103,7 +103,8 @@ def test_the_teacher_that_asked_a_model_is_preferred(store_path: Path, settle: S
         reports = [row[0] for row in store.connection.execute("SELECT report_id FROM reports").fetchall()]
         store.write(
             {
-                "teachers": [{"teacher_id": "rules-alone", "rule_labeler_id": "rule"}],
+                "teachers": [{"teacher_id": "rules-alone"}],
+                "teacher_members": [{"teacher_id": "rules-alone", "labeler_id": "rule", "seat": "labeler", "place": 0}],
                 "committed": [{"report_id": r, "teacher_id": "rules-alone", "run_id": "run"} for r in reports],
             }
         )

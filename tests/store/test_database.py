@@ -222,12 +222,16 @@ def vote(labeler: Labeler, target: str, status: str, scope: str = "full", report
 def taught_store(path: Path, votes: list[Label]) -> Store:
     """A store in which one teacher of all three members is done with report r1."""
     store = Store(path)
-    members = {"rule_labeler_id": RULE, "llm_labeler_id": LLM, "adjudicator_id": JUDGE}
+    members = [(RULE, "labeler"), (LLM, "labeler"), (JUDGE, "adjudicator")]
     store.write(
         {
             "reports": reports("r1"),
             "labelers": [labeler_row(labeler) for labeler in (RULE, LLM, JUDGE, HUMAN)],
-            "teachers": [{"teacher_id": "t", **{name: member.labeler_id for name, member in members.items()}}],
+            "teachers": [{"teacher_id": "t"}],
+            "teacher_members": [
+                {"teacher_id": "t", "labeler_id": member.labeler_id, "seat": seat, "place": place}
+                for place, (member, seat) in enumerate(members)
+            ],
             "committed": [{"report_id": "r1", "teacher_id": "t", "run_id": "run_1"}],
             "labels": [label_row(label, "run_1") for label in votes],
         }

@@ -51,13 +51,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
                     for i in range(6)
                 ],
                 "labelers": [labeler_row(x) for x in (HUMAN, RULE, LLM, JUDGE, STUDENT)],
-                "teachers": [
-                    {
-                        "teacher_id": "tch_1",
-                        "rule_labeler_id": RULE.labeler_id,
-                        "llm_labeler_id": LLM.labeler_id,
-                        "adjudicator_id": JUDGE.labeler_id,
-                    }
+                "teachers": [{"teacher_id": "tch_1"}],
+                "teacher_members": [
+                    {"teacher_id": "tch_1", "labeler_id": member.labeler_id, "seat": seat, "place": place}
+                    for place, (member, seat) in enumerate(
+                        [(RULE, "labeler"), (LLM, "labeler"), (JUDGE, "adjudicator")]
+                    )
                 ],
                 "committed": [{"report_id": f"r{i}", "teacher_id": "tch_1", "run_id": "run_1"} for i in range(3)],
                 "rounds": [

@@ -51,13 +51,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
                     {"report_id": f"r{i}", "split": "gate" if i < 2 else "test", "group_id": f"g{i // 2}", "seed": 0}
                     for i in range(4)
                 ],
-                "teachers": [
-                    {
-                        "teacher_id": "tch_1",
-                        "rule_labeler_id": RULE.labeler_id,
-                        "llm_labeler_id": LLM.labeler_id,
-                        "adjudicator_id": JUDGE.labeler_id,
-                    }
+                "teachers": [{"teacher_id": "tch_1"}],
+                "teacher_members": [
+                    {"teacher_id": "tch_1", "labeler_id": member.labeler_id, "seat": seat, "place": place}
+                    for place, (member, seat) in enumerate(
+                        [(RULE, "labeler"), (LLM, "labeler"), (JUDGE, "adjudicator")]
+                    )
                 ],
                 "committed": [{"report_id": "r0", "teacher_id": "tch_1", "run_id": "run_1"}],
                 "labels": [

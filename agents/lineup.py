@@ -1,0 +1,127 @@
+"""Who shall label: `rule,llm:gpt-4o,llm:local@zero-shot` as a list of labelers, and the endpoints that it names.
+
+A labeler is `rule`, or `llm[:NAME][@PROMPT]`. NAME is one of the endpoints of a file, `stand-in`, or else a model at
+the default endpoint; PROMPT is the name of a prompt or the path of a file.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from teachback.agents.settings import LLMSettings
+from teachback.errors import InputError, SettingError
+
+__all__ = ["ENSEMBLES", "LabelerRef", "load_endpoints", "parse_lineup", "settings_of"]
+
+STAND_IN = "stand-in"
+DEFAULT_PROMPT = "default"
+# Recall-leaning prompts that go about it in different ways, so that their false positives differ and a vote drops them.
+ENSEMBLES: Mapping[str, tuple[str, ...]] = {
+    "high-recall": ("recall-sweep", "recall-sentence", "recall-doubt", "recall-negative-last", "recall-second-reader"),
+}
+
+_REFERENCE = re.compile(r"(?P<kind>rule|llm)(?::(?P<name>[^@,\s]+))?(?:@(?P<prompt>[^,\s]+))?")
+
+
+@dataclass(frozen=True)
+class LabelerRef:
+    """One labeler, as it was asked for.
+
+    Attributes:
+        kind: `rule` or `llm`.
+        name: For `llm`, an endpoint's name or a model; empty for the default.
+        prompt: For `llm`, its prompt.
+    """
+
+    kind: Literal["rule", "llm"]
+    name: str = ""
+    prompt: str = DEFAULT_PROMPT
+
+
+class _Endpoint(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    base_url: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+    concurrency: int | None = Field(default=None, ge=1)
+    rpm: float | None = Field(default=None, gt=0)
+    tpm: float | None = Field(default=None, gt=0)
+    timeout_s: float | None = Field(default=None, gt=0)
+
+
+def parse_lineup(text: str) -> tuple[LabelerRef, ...]:
+    """Read a list of labelers.
+
+    Raises:
+        SettingError: It names something that is no labeler, or the same one twice.
+    """
+    references = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        match = _REFERENCE.fullmatch(part)
+        if match is None or (match["kind"] == "rule" and (match["name"] or match["prompt"])):
+            raise SettingError(
+                f"{part!r} is no labeler", "write rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT, separated by commas"
+            )
+        kind: Literal["rule", "llm"] = "rule" if match["kind"] == "rule" else "llm"
+        references.append(LabelerRef(kind, match["name"] or "", match["prompt"] or DEFAULT_PROMPT))
+    doubled = {reference for reference in references if references.count(reference) > 1}
+    if not references or doubled:
+        what = f"{text!r} names a labeler twice" if doubled else "no labeler is named"
+        raise SettingError(what, "name different ones, such as rule,llm:gpt-4o")
+    return tuple(references)
+
+
+def load_endpoints(
+    path: Path | None, default: LLMSettings, env: Mapping[str, str] | None = None
+) -> dict[str, LLMSettings]:
+    """Read a YAML file of endpoints.
+
+    Each name stands for `base_url` and `model`, and where wanted `key_variable`, `concurrency`, `rpm`, `tpm` and
+    `timeout_s`.
+
+    Args:
+        path: The file; none gives no endpoints.
+        default: Where settings that it leaves out come from.
+        env: The environment that holds the keys; this process's when not given.
+
+    Raises:
+        InputError: It cannot be read, or holds something else.
+    """
+    if path is None:
+        return {}
+    env = os.environ if env is None else env
+    try:
+        source = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(source, dict):
+            raise InputError(f"{path} holds no endpoints", "write NAME: {base_url: http://localhost:8000/v1, model: M}")
+        read = {str(name): _Endpoint.model_validate(entry) for name, entry in source.items()}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"the endpoints in {path} cannot be read: {error}", "name a YAML file") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        known = ", ".join(_Endpoint.model_fields)
+        remedy = f"known are {known}; the keys themselves stay in the environment"
+        raise InputError(f"{path}: {where}: {first['msg']}", remedy) from None
+    endpoints = {}
+    for name, entry in read.items():
+        chosen = {key: getattr(entry, key) for key in ("concurrency", "rpm", "tpm", "timeout_s")}
+        settled = {key: value for key, value in chosen.items() if value is not None}
+        endpoints[name] = replace(
+            default, base_url=entry.base_url, model=entry.model, api_key=env.get(entry.key_variable) or None, **settled
+        )
+    return endpoints
+
+
+def settings_of(reference: LabelerRef, default: LLMSettings, endpoints: Mapping[str, LLMSettings]) -> LLMSettings:
+    """Return the endpoint that a labeler asks; a name that is no endpoint is a model at the default one."""
+    if not reference.name:
+        return default
+    return endpoints.get(reference.name) or replace(default, model=reference.name)
