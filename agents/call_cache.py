@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from teachback.agents.calls import LLMCall
+from teachback.errors import StoreError
 from teachback.store.database import Rows
 from teachback.store.writer import Writer
 
@@ -58,12 +59,12 @@ class StoreCallCache:
     """Keeps calls in the table `llm_calls`; `client.LLMClient` asks it before it sends anything.
 
     Args:
-        writer: The store's writer, through which calls are written.
+        writer: The store's writer, through which calls are written; None where nothing will be asked.
         connection: A connection to the same store, from which they are read.
         run_id: The run that new calls are booked on.
     """
 
-    def __init__(self, writer: Writer, connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> None:
+    def __init__(self, writer: Writer | None, connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> None:
         self.run_id = run_id
         self.bill = Bill()
         self._writer = writer
@@ -83,6 +84,8 @@ class StoreCallCache:
 
     async def put(self, call: LLMCall) -> None:
         """Keep a call; returns when it is on disk."""
+        if self._writer is None:
+            raise StoreError("this call cache is for reading only", "this is a bug: report it")
         await write_durably(self._writer, {"llm_calls": [call_row(call, self.run_id)]})
         self.bill.add(call)
         if call.error is None:

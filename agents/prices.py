@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from teachback.errors import SettingError
 
-__all__ = ["Price", "PriceList", "load_prices"]
+__all__ = ["BATCH_SHARE", "Price", "PriceList", "load_prices"]
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
+BATCH_SHARE = 0.5  # of the price, for what is handed in as a batch
 TOKENS_PER_UNIT = 1_000_000  # prices are per one million tokens
 
 _DATE_ENDING = re.compile(r"-\d{4}-\d{2}-\d{2}$")

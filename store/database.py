@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from teachback.errors import StoreError
-from teachback.store.migrate import migrate
+from teachback.store.migrate import latest_version, migrate, schema_version
 
 __all__ = ["Rows", "Store", "open_snapshot", "snapshot_path"]
 
@@ -101,11 +101,12 @@ class Store:
         self._dirty = self._dirty or any(added.values())
         return added
 
-    def publish(self, *, min_interval: float = 0.0) -> bool:
+    def publish(self, *, min_interval: float = 0.0, anyway: bool = False) -> bool:
         """Publish a read-only snapshot beside the store, if anything changed since the last one.
 
         Args:
             min_interval: Seconds that must have passed since the last publication.
+            anyway: Publish although nothing was written.
 
         Returns:
             Whether a snapshot was published.
@@ -113,7 +114,7 @@ class Store:
         Raises:
             StoreError: The snapshot cannot be written; the store itself is as it was.
         """
-        if not self._dirty or time.monotonic() - self._published_at < min_interval:
+        if not (self._dirty or anyway) or time.monotonic() - self._published_at < min_interval:
             return False
         target = snapshot_path(self.path)
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
@@ -198,7 +199,13 @@ def open_snapshot(store: Path | str) -> tuple[duckdb.DuckDBPyConnection, float]:
     if not path.exists():
         raise StoreError(f"there is no store at {store}", "import reports first: `teachback import --help`")
     age = max(0.0, time.time() - path.stat().st_mtime)
-    return _connect(path, read_only=True), age
+    connection = _connect(path, read_only=True)
+    if 0 < schema_version(connection) < latest_version():
+        connection.close()
+        with Store(store) as opened:  # written by an older Teachback: bring it up to date, and publish it anew
+            opened.publish(anyway=True)
+        return open_snapshot(store)
+    return connection, age
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
