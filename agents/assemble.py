@@ -38,6 +38,7 @@ COLLECT_AFTER = 100_000  # allocations between two passes of the cycle collector
 
 
 Aggregate = Literal["adjudicate", "majority", "dawid-skene"]
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 T = TypeVar("T")
 
 

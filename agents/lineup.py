@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from teachback.agents.settings import LLMSettings
 from teachback.errors import InputError, SettingError
 
-__all__ = ["ENSEMBLES", "LabelerRef", "load_endpoints", "parse_lineup", "settings_of"]
+__all__ = ["ENSEMBLES", "LabelerRef", "ensemble_of", "load_endpoints", "parse_lineup", "settings_of"]
 
 STAND_IN = "stand-in"
 DEFAULT_PROMPT = "default"
@@ -76,6 +76,20 @@ def parse_lineup(text: str) -> tuple[LabelerRef, ...]:
         what = f"{text!r} names a labeler twice" if doubled else "no labeler is named"
         raise SettingError(what, "name different ones, such as rule,llm:gpt-4o")
     return tuple(references)
+
+
+def ensemble_of(name: str, lineup: str | None = None) -> tuple[LabelerRef, ...]:
+    """Return the labelers of an ensemble, beside those of a list.
+
+    Raises:
+        SettingError: There is no such ensemble, or the list cannot be read.
+    """
+    if name not in ENSEMBLES:
+        raise SettingError(f"there is no ensemble {name!r}", f"choose one of {', '.join(ENSEMBLES)}")
+    return (
+        *(parse_lineup(lineup) if lineup else ()),
+        *(LabelerRef("llm", prompt=prompt) for prompt in ENSEMBLES[name]),
+    )
 
 
 def load_endpoints(

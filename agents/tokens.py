@@ -13,7 +13,7 @@ from teachback.agents.calls import ChatRequest
 
 __all__ = ["TokenCounter", "token_counter"]
 
-CHARACTERS_A_TOKEN = 4.2  # o200k_base on the shipped prompts and 500 Open-i reports: 4.1 to 4.4
+CHARACTERS_A_TOKEN = 4.2  # o200k_base: 4.2 on the shipped prompts, 4.5 on 500 Open-i reports
 TOKENS_A_MESSAGE = 4  # role and delimiters around each message, as OpenAI's chat format adds them
 LONG_TEXT = 3_000  # characters from which a text's count is remembered
 TOKENS_A_REPLY = 3  # what primes the answer

@@ -14,6 +14,8 @@ __all__ = ["label"]
 SOME_FAILED = 1
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 
+WHO, WHICH, FAST, COST = "Who labels", "Which reports", "How fast", "What it may cost"
+
 
 def label(
     store: Annotated[Path, typer.Argument(help="The store that holds the reports.")],
@@ -21,28 +23,118 @@ def label(
         str | None,
         typer.Option(
             help="none, openai (any OpenAI-compatible endpoint) or stand-in. Default: openai when OPENAI_API_KEY or "
-            "OPENAI_BASE_URL is set, else none."
+            "OPENAI_BASE_URL is set, else none.",
+            rich_help_panel=WHO,
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The endpoint's model. Default: gpt-4o.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The endpoint, instead of OPENAI_BASE_URL.")] = None,
-    rule_scope: Annotated[str, typer.Option(help="What the rules read: impression, full or mimic.")] = "full",
-    scope: Annotated[str, typer.Option(help="What the model and the adjudicator read.")] = "full",
-    prompt: Annotated[str, typer.Option(help="Name of the LLM labeler's prompt.")] = "default",
-    corpus: Annotated[str | None, typer.Option(help="Only this corpus.")] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Only this split; give it again for more.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N reports, in the seed's order.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Most requests at once.")] = 16,
+    model: Annotated[
+        str | None, typer.Option(help="The endpoint's model. Default: gpt-4o.", rich_help_panel=WHO)
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="The endpoint, instead of OPENAI_BASE_URL.", rich_help_panel=WHO)
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option(help="The LLM labeler's prompt: a name, or a file.", rich_help_panel=WHO)
+    ] = "default",
+    labelers: Annotated[
+        str | None,
+        typer.Option(
+            help="Who votes: rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT, by commas. Default: rule, and llm with a model.",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    ensemble: Annotated[
+        str | None,
+        typer.Option(
+            help="high-recall: five recall-leaning prompts whose false positives a vote drops.", rich_help_panel=WHO
+        ),
+    ] = None,
+    endpoints: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file of endpoints that --labelers may name.", rich_help_panel=WHO),
+    ] = None,
+    aggregate: Annotated[
+        str,
+        typer.Option(
+            help="Who decides: adjudicate (where they differ), majority or dawid-skene (three labelers or more).",
+            rich_help_panel=WHO,
+        ),
+    ] = "adjudicate",
+    adjudicator_prompt: Annotated[
+        str, typer.Option(help="The adjudicator's prompt: a name, or a file.", rich_help_panel=WHO)
+    ] = "default",
+    show_reliability: Annotated[
+        bool,
+        typer.Option(
+            "--show-reliability",
+            help="Tell the adjudicator how often each voter was right on curated reports.",
+            rich_help_panel=WHO,
+        ),
+    ] = False,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Ask each model so often for a report, and vote.", rich_help_panel=WHO)
+    ] = 1,
+    rule_scope: Annotated[
+        str, typer.Option(help="What the rules read: impression, full or mimic.", rich_help_panel=WHO)
+    ] = "full",
+    scope: Annotated[str, typer.Option(help="What the models and the adjudicator read.", rich_help_panel=WHO)] = "full",
+    corpus: Annotated[str | None, typer.Option(help="Only this corpus.", rich_help_panel=WHICH)] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only this split; give it again for more.", rich_help_panel=WHICH)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first N reports, in the seed's order.", rich_help_panel=WHICH)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the order of the reports.", rich_help_panel=WHICH)] = 0,
+    allow_egress_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-egress-to",
+            "--allow-egress",
+            help="A host that may receive restricted reports.",
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Most requests at once.", rich_help_panel=FAST)] = 16,
+    rpm: Annotated[
+        float | None,
+        typer.Option(help="Requests a minute.", show_default="what the endpoint says", rich_help_panel=FAST),
+    ] = None,
+    tpm: Annotated[
+        float | None,
+        typer.Option(help="Tokens a minute.", show_default="what the endpoint says", rich_help_panel=FAST),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds that one attempt may take.", show_default="120", rich_help_panel=FAST),
+    ] = None,
     chunk: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Reports an invocation of the graph, and a commit.", show_default="200; rules alone 2000"
+            min=1,
+            help="Reports an invocation of the graph, and a commit.",
+            show_default="200; rules alone 2000",
+            rich_help_panel=FAST,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the order of the reports.")] = 0,
-    allow_egress_to: Annotated[
-        list[str] | None,
-        typer.Option("--allow-egress-to", "--allow-egress", help="A host that may receive restricted reports."),
+    batch: Annotated[
+        bool,
+        typer.Option(
+            "--batch",
+            help="Hand the questions in at the Batch API, at half the price, and exit; the same command goes on.",
+            rich_help_panel=COST,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print calls, tokens and USD, and send nothing.", rich_help_panel=COST),
+    ] = False,
+    max_usd: Annotated[
+        float | None, typer.Option(min=0, help="Stop before more than this is spent.", rich_help_panel=COST)
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="A price list, instead of TEACHBACK_PRICES or the shipped one.", rich_help_panel=COST),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
@@ -52,7 +144,8 @@ def label(
     """
     from rich.console import Console
 
-    from teachback.agents.assemble import TeacherSettings, choose_llm, teach_store
+    from teachback.agents.assemble import AGGREGATES, TeacherSettings, choose_llm, teach_store
+    from teachback.agents.lineup import ensemble_of, load_endpoints, parse_lineup
     from teachback.agents.selection import Selection
     from teachback.agents.settings import LLMSettings
     from teachback.agents.stand_in import stand_in_settings
@@ -64,15 +157,40 @@ def label(
 
     chosen = choose_llm(llm)
     allowed = frozenset(allow_egress_to or ())
-    endpoint = LLMSettings.from_env(model=model, base_url=base_url, concurrency=concurrency, allow_egress_to=allowed)
+    endpoint = LLMSettings.from_env(
+        model=model,
+        base_url=base_url,
+        concurrency=concurrency,
+        rpm=rpm,
+        tpm=tpm,
+        timeout_s=timeout,
+        allow_egress_to=allowed,
+        prices=prices,
+    )
+    named = load_endpoints(endpoints, endpoint)
     if chosen == "stand-in":
         endpoint = stand_in_settings(endpoint)
-    rules_read, model_reads = one_of("--rule-scope", rule_scope, SCOPES), one_of("--scope", scope, SCOPES)
-    settings = TeacherSettings(chosen, endpoint, rules_read, model_reads, labeler_prompt=prompt)
+    settings = TeacherSettings(
+        chosen,
+        endpoint,
+        rule_scope=one_of("--rule-scope", rule_scope, SCOPES),
+        scope=one_of("--scope", scope, SCOPES),
+        labeler_prompt=prompt,
+        adjudicator_prompt=adjudicator_prompt,
+        labelers=ensemble_of(ensemble, labelers) if ensemble else parse_lineup(labelers) if labelers else (),
+        endpoints=named,
+        aggregate=one_of("--aggregate", aggregate, AGGREGATES),
+        repeat=repeat,
+        show_reliability=show_reliability,
+        max_usd=max_usd,
+    )
     splits = tuple(one_of("--split", name, SPLITS) for name in split or ())
     selection = Selection(corpus, splits, limit, seed)
-    config = TeachConfig(selection, chunk, settings=_recorded(settings))
     console = Console(stderr=as_json)
+    if dry_run:
+        _show_estimate(console, store, settings, selection, batch, as_json)
+        return
+    config = TeachConfig(selection, chunk, settings=_recorded(settings))
     try:
         with LabelBar(console) as show:
             summary, tally = teach_store(store, settings, config, show)
@@ -87,6 +205,29 @@ def label(
         raise typer.Exit(SOME_FAILED)
 
 
+def _show_estimate(
+    console: Any, store: Path, settings: "TeacherSettings", selection: Any, batch: bool, as_json: bool
+) -> None:
+    from rich.progress import Progress
+
+    from teachback.agents.estimate import estimate_store
+    from teachback.cli.estimate_outcome import estimate_json, print_estimate
+
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("looking", total=None)
+        estimate = estimate_store(
+            store,
+            settings,
+            selection,
+            batch=batch,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if as_json:
+        print(json.dumps(estimate_json(estimate), indent=2))
+    else:
+        print_estimate(console, estimate)
+
+
 def _recorded(settings: "TeacherSettings") -> dict[str, Any]:
     endpoint = settings.endpoint
     asked = {"model": endpoint.model, "base_url": endpoint.base_url, "concurrency": endpoint.concurrency}
@@ -94,7 +235,10 @@ def _recorded(settings: "TeacherSettings") -> dict[str, Any]:
         "llm": settings.llm,
         "rule_scope": settings.rule_scope,
         "scope": settings.scope,
-        "labeler_prompt": settings.labeler_prompt,
+        "labelers": [f"{ref.kind}:{ref.name}@{ref.prompt}" if ref.kind == "llm" else "rule" for ref in settings.lineup],
         "adjudicator_prompt": settings.adjudicator_prompt,
+        "aggregate": settings.aggregate,
+        "repeat": settings.repeat,
+        "max_usd": settings.max_usd,
         **(asked if settings.llm != "none" else {}),
     }
