@@ -1,8 +1,8 @@
 """The stand-in endpoint: an OpenAI-compatible server on loopback that needs no key, no network and no model.
 
-It answers `POST /v1/chat/completions` (strict JSON schema, `logprobs`, `top_logprobs`, token usage) and `GET
-/v1/models`. It is no language model and says so everywhere: model `stand-in`, its system fingerprint, its start-up
-text. It binds to nothing but this machine.
+It answers `POST /v1/chat/completions` (strict JSON schema, `logprobs`, `top_logprobs`, token usage), `GET /v1/models`,
+and batches of completions (`batches.py`). It is no language model and says so everywhere: model `stand-in`, its system
+fingerprint, its start-up text. It binds to nothing but this machine.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from aiohttp import web
 
 from teachback.agents.settings import LLMSettings, is_loopback
 from teachback.agents.stand_in.answer import StandInMind
+from teachback.agents.stand_in.batches import BatchCourse, mount
 from teachback.agents.stand_in.mistakes import MistakeRates
 from teachback.agents.stand_in.pieces import count_pieces, logprobs_json, pieces_of
 from teachback.errors import SettingError
@@ -63,6 +64,7 @@ async def serve(
     seed: int = 0,
     rates: MistakeRates | None = None,
     latency_s: float = 0.0,
+    batches: BatchCourse | None = None,
 ) -> RunningStandIn:
     """Start the stand-in in this event loop.
 
@@ -72,13 +74,15 @@ async def serve(
         seed: Seed of its mistakes; the same request always gets the same answer.
         rates: How often it errs; the documented rates when not given.
         latency_s: Seconds that it waits before each answer.
+        batches: How its batches go; at once and without errors when not given.
 
     Raises:
         SettingError: The host is not this machine's own, or the port cannot be had.
     """
     if not is_loopback(host):
         raise SettingError(f"the stand-in does not serve on {host}", "it binds to this machine only: use 127.0.0.1")
-    runner = web.AppRunner(_application(StandInMind(seed, rates or MistakeRates()), latency_s), access_log=None)
+    mind = StandInMind(seed, rates or MistakeRates())
+    runner = web.AppRunner(_application(mind, latency_s, batches or BatchCourse()), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -91,13 +95,20 @@ async def serve(
 
 
 @contextmanager
-def stand_in_endpoint(*, seed: int = 0, rates: MistakeRates | None = None, latency_s: float = 0.0) -> Iterator[str]:
+def stand_in_endpoint(
+    *,
+    seed: int = 0,
+    rates: MistakeRates | None = None,
+    latency_s: float = 0.0,
+    batches: BatchCourse | None = None,
+) -> Iterator[str]:
     """Run the stand-in in a thread of its own, with its own event loop, for as long as the block lasts.
 
     Args:
         seed: Seed of its mistakes.
         rates: How often it errs; the documented rates when not given.
         latency_s: Seconds that it waits before each answer.
+        batches: How its batches go.
 
     Yields:
         Its base URL, up to and including `/v1`.
@@ -106,7 +117,9 @@ def stand_in_endpoint(*, seed: int = 0, rates: MistakeRates | None = None, laten
     thread = threading.Thread(target=loop.run_forever, name="stand-in", daemon=True)
     thread.start()
     try:
-        starting = asyncio.run_coroutine_threadsafe(serve(seed=seed, rates=rates, latency_s=latency_s), loop)
+        starting = asyncio.run_coroutine_threadsafe(
+            serve(seed=seed, rates=rates, latency_s=latency_s, batches=batches), loop
+        )
         running = starting.result(START_TIMEOUT_S)
         try:
             yield running.url
@@ -137,17 +150,24 @@ def stand_in_settings(
     return replace(endpoint, model=MODEL, base_url=base_url, api_key=None, endpoint=identity)
 
 
-def _application(mind: StandInMind, latency_s: float) -> web.Application:
+def _application(mind: StandInMind, latency_s: float, batches: BatchCourse) -> web.Application:
     fingerprint = f"{MODEL}-seed-{mind.seed}"
+
+    def answer(asked: object) -> tuple[int, bytes]:
+        try:
+            return 200, _completion(_checked(asked), mind, fingerprint)
+        except _Refusal as refusal:
+            return refusal.status, json.dumps(refusal.body).encode()
 
     async def complete(request: web.Request) -> web.Response:
         try:
-            body = _completion(await _read(request), mind, fingerprint)
-        except _Refusal as refusal:
-            return web.json_response(refusal.body, status=refusal.status)
-        if latency_s > 0:
+            asked = json.loads(await request.read())
+        except ValueError:
+            asked = None
+        status, body = answer(asked)
+        if latency_s > 0 and status == 200:
             await asyncio.sleep(latency_s)
-        return web.Response(body=body, content_type="application/json")
+        return web.Response(body=body, status=status, content_type="application/json")
 
     async def list_models(request: web.Request) -> web.Response:
         listed = {"id": MODEL, "object": "model", "created": 0, "owned_by": "teachback (not a language model)"}
@@ -156,14 +176,11 @@ def _application(mind: StandInMind, latency_s: float) -> web.Application:
     application = web.Application(client_max_size=LARGEST_REQUEST)
     application.router.add_post("/v1/chat/completions", complete)
     application.router.add_get("/v1/models", list_models)
+    mount(application, answer, batches, mind.seed)
     return application
 
 
-async def _read(request: web.Request) -> Mapping[str, Any]:
-    try:
-        asked = json.loads(await request.read())
-    except ValueError:
-        raise _Refusal(400, "the request is not JSON") from None
+def _checked(asked: object) -> Mapping[str, Any]:
     if not isinstance(asked, dict):
         raise _Refusal(400, "the request is not a JSON object")
     if asked.get("model") != MODEL:
