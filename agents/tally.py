@@ -14,7 +14,7 @@ _VOTES = """
     FROM committed c JOIN teacher_members m USING (teacher_id)
     JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
     JOIN labelers b ON b.labeler_id = m.labeler_id
-    WHERE c.teacher_id = $teacher GROUP BY ALL, m.place ORDER BY l.task DESC, m.place
+    WHERE c.teacher_id = $teacher GROUP BY b.kind, b.name, l.task, m.place ORDER BY l.task DESC, m.place
 """
 _PAIRS = """
     WITH votes AS (

@@ -39,7 +39,7 @@ def label(
     labelers: Annotated[
         str | None,
         typer.Option(
-            help="Who votes: rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT, by commas. Default: rule, and llm with a model.",
+            help="Who votes, by commas: rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT. Default: rule, llm if there is one.",
             rich_help_panel=WHO,
         ),
     ] = None,
