@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports import LongReport
+
 from teachback.agents.forms import label_schema
 from teachback.agents.rule_labeler import RuleLabeler
 from teachback.agents.stand_in.mistakes import rng_for, status_distribution
 from teachback.agents.stand_in.pieces import Choice, count_pieces, logprobs_json, pieces_of
 from teachback.prompts import load_prompt
 from teachback.store.label import FINDINGS, Status
-from teachback.store.report import Report
 
 __all__ = ["MODEL", "NOTHING", "Knowledge", "completion", "form_answer", "label_answer"]
 
@@ -47,30 +48,31 @@ class Knowledge:
     prompt_tokens: int
 
     @classmethod
-    def of(
-        cls, report: Report, rules: RuleLabeler, diseases: Iterable[tuple[str, str]], *, disagree: float, seed: int
-    ) -> "Knowledge":
-        """Read a report with the rules.
+    def of_all(cls, texts: Iterable[LongReport], rules: RuleLabeler, disagree: float, seed: int) -> list["Knowledge"]:
+        """Read reports with the rules.
 
         Args:
-            report: The report.
+            texts: The reports.
             rules: The rule labeler.
-            diseases: Names and codes of the diseases that it asserts.
             disagree: Share of the reports in which one finding is turned round.
             seed: Decides which.
         """
-        verdicts = rules.verdicts(report) or {}
+        return [cls._of(text, number, rules, disagree, seed) for number, text in enumerate(texts)]
+
+    @classmethod
+    def _of(cls, text: LongReport, number: int, rules: RuleLabeler, disagree: float, seed: int) -> "Knowledge":
+        report = text.report(number)
         statuses = {
             finding: (status, evidence[0].quote[:LONGEST_QUOTE] if evidence else "")
-            for finding, (status, evidence) in verdicts.items()
+            for finding, (status, evidence) in (rules.verdicts(report) or {}).items()
         }
-        text = report.text("full")
-        known = [{"name": name, "icd10": code, "evidence": _quote(name, text)} for name, code in diseases]
-        rng = rng_for(seed, "disagree", text)
+        words = report.text("full")
+        diseases = [{"name": d.name, "icd10": d.icd10, "evidence": _quote(d.name, words)} for d in text.diseases]
+        rng = rng_for(seed, "disagree", number)
         turned = rng.choice(FINDINGS) if rng.random() < disagree else None
-        asked = load_prompt("llm_labeler").render(report=text)
+        asked = load_prompt("llm_labeler").render(report=words)
         tokens = sum(count_pieces(message["content"]) for message in asked)
-        return cls(statuses, known, turned, tokens)
+        return cls(statuses, diseases, turned, tokens)
 
 
 NOTHING = Knowledge({}, [], None, 0)  # of a question that is about no report, such as a framework's own probe

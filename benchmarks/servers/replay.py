@@ -155,17 +155,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     options = parser.parse_args()
-    rules = RuleLabeler()
-    known = [
-        Knowledge.of(
-            text.report(number),
-            rules,
-            [(disease.name, disease.icd10) for disease in text.diseases],
-            disagree=options.disagree,
-            seed=options.seed,
-        )
-        for number, text in enumerate(long_reports(options.texts, options.seed))
-    ]
+    known = Knowledge.of_all(long_reports(options.texts, options.seed), RuleLabeler(), options.disagree, options.seed)
     replay = Replay(known, options.latency_ms / 1000, options.seed)
     install_uvloop()
     asyncio.run(serve_until_stopped(replay.handle, options.port))
