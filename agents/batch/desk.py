@@ -124,30 +124,18 @@ class BatchDesk:
         Raises:
             TeacherError: The endpoint cannot be asked; what had arrived is stored.
         """
-        ended: dict[str, int] = {}
-        bill, reasons = BatchBill(), dict[str, int]()
-        under_way: list[UnderWay] = []
-        oddities: dict[str, str] = {}
-        errors: list[TeacherError] = []
+        collected = Collected()
         async for batch, seen in self._seen():
             if isinstance(seen, UnderWay):
-                under_way.append(seen)
-                continue
-            event = seen.status if isinstance(seen, Batch) else seen
-            ended[event] = ended.get(event, 0) + 1
-            if not isinstance(seen, Batch):
-                continue
-            if event == "failed":
-                errors.append(await self._rejected(batch, seen))
-                continue
-            hopeless, odd = await self._store(batch, seen)
-            errors += [hopeless] if hopeless else []
-            if odd:
-                oddities[batch.batch_id] = odd
-            bill += self.ledger.bill_of(batch.batch_id)
-            for reason, requests in self.ledger.reasons_of(batch.batch_id).items():
-                reasons[reason] = reasons.get(reason, 0) + requests
-        return Collected(ended, bill, reasons, tuple(under_way), oddities, tuple(errors))
+                collected += Collected(under_way=(seen,))
+            elif isinstance(seen, str):
+                collected += Collected(ended={seen: 1})
+            elif seen.status == "failed":
+                error = await self._rejected(batch, seen)
+                collected += Collected(ended={"failed": 1}, errors=(error,))
+            else:
+                collected += await self._store(batch, seen)
+        return collected
 
     async def _hand_in(self, requests: Mapping[str, ChatRequest], content: bytes) -> Submitted:
         check_egress(self._settings, "any")
@@ -206,16 +194,15 @@ class BatchDesk:
         await self._note(batch.batch_id, "failed", endpoint_batch_id=seen.id, reason=error.message)
         return error
 
-    async def _store(self, batch: OpenBatch, seen: Batch) -> tuple[TeacherError | None, str | None]:
+    async def _store(self, batch: OpenBatch, seen: Batch) -> Collected:
         """Store the answers of a batch that ended, then its end."""
-        handed = self.ledger.requests_of(batch.batch_id)
-        stored = self.ledger.stored(batch.batch_id)
+        batch_id = batch.batch_id
+        handed, stored = self.ledger.requests_of(batch_id), self.ledger.stored(batch_id)
         matcher = Matcher(handed)
         lines, settings = self._lines(batch, seen), self._settings
-        calls = calls_of(batch.batch_id, handed, matcher, lines, ended_ms(seen), settings, self._prices)
         hopeless: TeacherError | None = None
         waiting: list[LLMCall] = []
-        async for call, error in calls:
+        async for call, error in calls_of(batch_id, handed, matcher, lines, ended_ms(seen), settings, self._prices):
             hopeless = hopeless or error
             if call.llm_call_id not in stored:
                 waiting.append(call)
@@ -223,9 +210,15 @@ class BatchDesk:
                 await self._keep(waiting)
                 waiting = []
         await self._keep(waiting)
-        bill, odd = self.ledger.bill_of(batch.batch_id), matcher.oddities()
-        await self._note(batch.batch_id, seen.status, endpoint_batch_id=seen.id, bill=bill, reason=odd)
-        return hopeless, odd
+        bill, odd = self.ledger.bill_of(batch_id), matcher.oddities()
+        await self._note(batch_id, seen.status, endpoint_batch_id=seen.id, bill=bill, reason=odd)
+        return Collected(
+            ended={seen.status: 1},
+            bill=bill,
+            reasons=self.ledger.reasons_of(batch_id),
+            oddities={batch_id: odd} if odd else {},
+            errors=(hopeless,) if hopeless else (),
+        )
 
     async def _lines(self, batch: OpenBatch, seen: Batch) -> AsyncIterator[bytes]:
         # Answers first: where a request should stand in both files, its answer counts.

@@ -111,11 +111,11 @@ class Ledger:
         """Return the batches of which the end is not known, oldest first."""
         rows = self._rows(f"""
             SELECT batch_id, max(endpoint_batch_id) FILTER (event = 'submitted'), any_value(requests),
-                epoch_us(any_value(b.created_at)) AS at
+                epoch_us(any_value(b.created_at)) AS handed_in
             FROM ({_HERE}) b LEFT JOIN batch_events e USING (batch_id)
             GROUP BY batch_id
             HAVING count(*) FILTER (event IS NOT NULL AND event <> 'submitted') = 0
-            ORDER BY at, batch_id
+            ORDER BY handed_in, batch_id
         """)
         return [OpenBatch(name, theirs, asked, EPOCH + timedelta(microseconds=at)) for name, theirs, asked, at in rows]
 

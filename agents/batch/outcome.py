@@ -1,7 +1,8 @@
 """What a pass over the batches found, handed in, and left open."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from teachback.agents.batch.ledger import BatchBill
@@ -49,6 +50,11 @@ class UnderWay:
     failed: int
     age_s: float
 
+    @classmethod
+    def just_handed_in(cls, batch: Submitted) -> "UnderWay":
+        """Return how a batch stands that was handed in this moment."""
+        return cls(batch.batch_id, batch.endpoint_batch_id, "validating", batch.requests, 0, 0, 0.0)
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -63,12 +69,22 @@ class Collected:
         errors: What keeps all requests from succeeding, such as an input file that was refused.
     """
 
-    ended: Mapping[str, int]
-    bill: BatchBill
-    reasons: Mapping[str, int]
-    under_way: tuple[UnderWay, ...]
-    oddities: Mapping[str, str]
-    errors: tuple[TeacherError, ...]
+    ended: Mapping[str, int] = field(default_factory=dict)
+    bill: BatchBill = field(default_factory=BatchBill)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    under_way: tuple[UnderWay, ...] = ()
+    oddities: Mapping[str, str] = field(default_factory=dict)
+    errors: tuple[TeacherError, ...] = ()
+
+    def __add__(self, other: "Collected") -> "Collected":
+        return Collected(
+            dict(Counter(self.ended) + Counter(other.ended)),
+            self.bill + other.bill,
+            dict(Counter(self.reasons) + Counter(other.reasons)),
+            self.under_way + other.under_way,
+            {**self.oddities, **other.oddities},
+            self.errors + other.errors,
+        )
 
 
 @dataclass(frozen=True)

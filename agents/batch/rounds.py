@@ -4,11 +4,11 @@ The same command does it again later. A disputed report takes two batches one af
 ask once the labelers have answered.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from teachback.agents.batch.desk import BatchDesk
-from teachback.agents.batch.outcome import Exhausted, Outcome, UnderWay
+from teachback.agents.batch.outcome import Collected, Exhausted, Outcome, Submitted, UnderWay
 from teachback.agents.calls import ChatRequest
 
 __all__ = ["hand_in"]
@@ -16,29 +16,32 @@ __all__ = ["hand_in"]
 T = TypeVar("T")
 
 
-async def hand_in(desk: BatchDesk, label: Callable[[], Awaitable[tuple[T, Mapping[str, ChatRequest]]]]) -> Outcome[T]:
+async def hand_in(
+    desks: Sequence[BatchDesk], label: Callable[[], Awaitable[tuple[T, Sequence[Mapping[str, ChatRequest]]]]]
+) -> Outcome[T]:
     """Make one pass.
 
     Args:
-        desk: The endpoint's batches.
-        label: Labels with what is in the store, sending nothing; returns what that came to, and the requests that it
-            would have sent, by hash. It is called once the answers that had come back are stored.
+        desks: The batches of each model that is asked.
+        label: Labels with what is in the store, sending nothing; returns what that came to and, for each desk, the
+            requests that it would have sent, by hash. It is called once the answers that had come back are stored.
 
     Raises:
         EgressError: A report's corpus may not be handed in; nothing of it was.
         TeacherError: The endpoint cannot be asked, or what it said shows that no request can succeed; what had come
             back is stored, and what is complete is labelled.
     """
-    collected = await desk.collect()
-    summary, outbox = await label()
-    if collected.errors:
-        raise collected.errors[0]
-    exhausted = tuple(
-        Exhausted(request_hash, outbox[request_hash].report_id, outbox[request_hash].agent, reason)
-        for request_hash, reason in desk.exhausted(outbox).items()
-    )
-    submitted = tuple(await desk.submit(outbox))
-    handed = tuple(
-        UnderWay(new.batch_id, new.endpoint_batch_id, "validating", new.requests, 0, 0, 0.0) for new in submitted
-    )
-    return Outcome(summary, collected, submitted, (*collected.under_way, *handed), exhausted)
+    found = [await desk.collect() for desk in desks]
+    summary, outboxes = await label()
+    for error in (error for collected in found for error in collected.errors):
+        raise error
+    exhausted: list[Exhausted] = []
+    submitted: list[Submitted] = []
+    for desk, outbox in zip(desks, outboxes, strict=True):
+        for request_hash, reason in desk.exhausted(outbox).items():
+            request = outbox[request_hash]
+            exhausted.append(Exhausted(request_hash, request.report_id, request.agent, reason))
+        submitted += await desk.submit(outbox)
+    collected = sum(found, Collected())
+    under_way = (*collected.under_way, *(UnderWay.just_handed_in(batch) for batch in submitted))
+    return Outcome(summary, collected, tuple(submitted), under_way, tuple(exhausted))
