@@ -23,7 +23,7 @@ from teachback.agents.batch.outcome import Collected, Submitted, UnderWay
 from teachback.agents.call_cache import call_row, write_durably
 from teachback.agents.calls import ChatRequest, LLMCall
 from teachback.agents.prices import load_prices
-from teachback.agents.settings import LLMSettings, check_egress
+from teachback.agents.settings import LLMSettings
 from teachback.agents.transport import connect
 from teachback.errors import EgressError, TeacherError
 from teachback.store.writer import Writer
@@ -100,7 +100,7 @@ class BatchDesk:
             EgressError: A report's corpus has another policy than `any`; nothing is sent.
             TeacherError: The endpoint does not take them; what it took before is stored.
         """
-        check_batchable(self.ledger.restricted({request.report_id for request in requests.values()}))
+        check_batchable(self.ledger.policies_of({request.report_id for request in requests.values()}))
         under_way, tries = self.ledger.under_way(), self.ledger.tries(requests)
         fresh = {
             request_hash: request
@@ -138,7 +138,6 @@ class BatchDesk:
         return collected
 
     async def _hand_in(self, requests: Mapping[str, ChatRequest], content: bytes) -> Submitted:
-        check_egress(self._settings, "any")
         batch_id = f"bat_{uuid.uuid4().hex[:24]}"
         intent = intent_rows(batch_id, requests, self._settings.identity, self._settings.model, self.run_id)
         await write_durably(self._writer, intent)

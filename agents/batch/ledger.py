@@ -195,11 +195,15 @@ class Ledger:
         """)
         return frozenset(str(parameter).split(".")[0] for (parameter,) in rows) & DISPENSABLE_PARAMETERS
 
-    def restricted(self, report_ids: Collection[str]) -> dict[str, str]:
-        """Return the egress policies of these reports' corpora, by corpus; a corpus without one is `local-only`."""
+    def policies_of(self, report_ids: Collection[str]) -> dict[str, str]:
+        """Return the egress policies of these reports' corpora, by corpus.
+
+        A corpus without a policy is `local-only`, and so is a report that the store does not hold.
+        """
         query = """
-            SELECT DISTINCT corpus, coalesce(egress, 'local-only') FROM reports LEFT JOIN corpora USING (corpus)
-            WHERE report_id IN (SELECT unnest($report_ids::VARCHAR[]))
+            SELECT DISTINCT coalesce(corpus, '(not in the store)'), coalesce(egress, 'local-only')
+            FROM (SELECT unnest($report_ids::VARCHAR[]) AS report_id)
+            LEFT JOIN reports USING (report_id) LEFT JOIN corpora USING (corpus)
         """
         return dict(self._rows(query, report_ids=list(report_ids)))
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,21 @@ def test_only_failures_are_handed_in_again_with_what_was_wrong_before(store: Pat
     last_failed = ask("SELECT llm_call_id FROM llm_calls WHERE attempts = 3 AND error IS NOT NULL")
     assert set(exhausted) == {call_id for (call_id,) in last_failed}
     assert fourth == []
+
+
+def test_request_whose_answers_cannot_be_used_is_given_up_by_name(store: Path, tools: Any) -> None:
+    async def scenario() -> Any:
+        async with tools.serving() as server, tools.desk_at(store, server.url) as desk:
+            requests = tools.make_requests(tools.settings_for(server.url), reports=2)
+            counts = []
+            for _ in range(4):  # whoever reads the answers asks again each time
+                counts.append([batch.requests for batch in await desk.submit(requests)])
+                await tools.collect_all(desk)
+            return counts, desk.exhausted(requests)
+
+    counts, exhausted = asyncio.run(scenario())
+    assert counts == [[2], [2], [2], []]
+    assert list(exhausted.values()) == ["its answer cannot be used (handed in 3 times)"] * 2
 
 
 def test_expired_batch_keeps_what_came_back_and_the_rest_is_handed_in_again(store: Path, ask: Ask, tools: Any) -> None:
@@ -306,9 +322,11 @@ def test_reports_of_a_restricted_corpus_are_refused_and_nothing_is_sent(store: P
     async def scenario() -> Any:
         async with tools.serving() as server, tools.desk_at(store, server.url) as desk:
             (name, request), *_ = tools.make_requests(tools.settings_for(server.url)).items()
-            restricted = type(request)(request.messages, request.form, request.agent, "r3x")
+            restricted, unknown = replace(request, report_id="r3x"), replace(request, report_id="nowhere")
             with pytest.raises(EgressError, match="mimic are local-only"):
                 await desk.submit({name: restricted})
+            with pytest.raises(EgressError, match="not in the store"):
+                await desk.submit({name: unknown})
             return server
 
     server = asyncio.run(scenario())

@@ -21,7 +21,7 @@ from teachback.store.rows import report_row
 from teachback.store.writer import Writer
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
-REPORTS = 40
+REPORTS = 20
 
 
 @pytest.fixture
@@ -101,6 +101,7 @@ def test_two_batches_label_what_single_calls_label(reports_store: Path, tmp_path
     assert table(reports_store, calls) == table(single, calls)
 
 
+@pytest.mark.slow
 def test_failures_and_expiry_delay_reports_and_lose_none(reports_store: Path) -> None:
     outcomes = run(reports_store, BatchCourse(error_share=0.15, unanswered_share=0.1))
     last = outcomes[-1]
