@@ -82,7 +82,7 @@ class Adjudicator:
 
     @cached_property
     def spec(self) -> Labeler:
-        """Who it is: another prompt, form, parameter, model or endpoint, other voters or figures on them, make another."""
+        """Who it is: another prompt, form, parameter or model, other voters or figures on them make another labeler."""
         more: dict[str, Any] = {"weighs": list(self.weighs)}
         if self._facts:
             more["reliability"] = content_id("rel", sorted([*key, fact] for key, fact in self._facts.items()))

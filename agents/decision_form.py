@@ -1,4 +1,4 @@
-"""The strict JSON form that the adjudicator fills in: its schema, the reading of what was filled in, and how sure it was."""
+"""The strict JSON form that the adjudicator fills in: its schema, how it is read, and how sure each verdict was."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ __all__ = [
     "DecisionForm",
     "Leaning",
     "decision_schema",
-    "read_leanings",
     "read_decision_form",
+    "read_leanings",
 ]
 
 CANNOT_TELL: Literal["cannot_tell"] = "cannot_tell"

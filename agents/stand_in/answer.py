@@ -3,7 +3,8 @@
 It takes the report out of the user's message, learns from the schema which targets and which values are wanted, reads
 the report with its crude reader, and plants its seeded mistakes. Where the form asks for a rationale it is an
 adjudicator: it reads again, with mistakes of its own at half the rates, and looks at whether each vote's evidence
-says what the vote says.
+says what the vote says. Where nothing backs any vote, it sometimes says that it cannot tell, if the form
+allows that.
 """
 
 import json
@@ -20,6 +21,9 @@ from teachback.store.label import Status
 __all__ = ["StandInMind"]
 
 ADJUDICATOR_CARE = 0.5  # an adjudicator's mistake rates, as a share of the labeler's
+LEFT_OPEN = 0.5  # share of the disputes in which it cannot tell, of those in which neither it nor a quote backs a vote
+CANNOT_TELL = "cannot_tell"
+UNBACKED = "no vote's evidence says what the vote says"
 
 _REPORT = re.compile(r"<report>(.*?)</report>", re.DOTALL)
 _VOTES = re.compile(r"<votes>(.*?)</votes>", re.DOTALL)
@@ -31,6 +35,15 @@ class _Vote:
     labeler: str
     status: str
     evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    reading: Reading
+    said: Status
+    probabilities: Mapping[Status, float]
+    rationale: str = ""
+    backed: bool = True  # whether a vote says the same, or a quote says what its vote says
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +99,16 @@ class StandInMind:
 
     def _fill_target(self, properties: Mapping[str, Any], key: str, task: _Task, segments: list[str | Choice]) -> None:
         target = task.votes[key][0] if key in task.votes else key
+        enum = properties["status"]["enum"]
         if "rationale" in properties:
-            reading, said, rationale, probabilities = self._decide(target, key, task)
+            decision = self._decide(target, key, task)
         else:
-            reading, said, probabilities = self._read(target, task.report, "label", self.rates)
-            rationale = ""
-        choice = _allowed(said, probabilities, properties["status"]["enum"])
-        strings = {"evidence": "" if said == "unmentioned" else reading.quote, "rationale": rationale}
+            decision = _Decision(*self._read(target, task.report, "label", self.rates))
+        choice, rationale = _allowed(decision.said, decision.probabilities, enum), decision.rationale
+        if not decision.backed and CANNOT_TELL in enum:
+            choice, rationale = self._doubted(choice, rationale, target, task.report)
+        quote = "" if decision.said == "unmentioned" else decision.reading.quote
+        strings = {"evidence": quote, "rationale": rationale}
         for index, name in enumerate(properties):
             segments.append(("," if index else "{") + _text(name) + ":")
             if name == "status":
@@ -127,26 +143,32 @@ class StandInMind:
         said = mistaken_status(reading.status, rates, rng)
         return reading, said, status_distribution(said, reading.status, rng)
 
-    def _decide(self, target: str, key: str, task: _Task) -> tuple[Reading, Status, str, dict[Status, float]]:
+    def _decide(self, target: str, key: str, task: _Task) -> _Decision:
         reading, said, probabilities = self._read(target, task.report, "decide", self.careful)
         votes = task.votes[key][1] if key in task.votes else []
         agreeing = [vote.labeler for vote in votes if vote.status == said]
         if agreeing or not votes:
             why = f"my own reading is {said}, as {' and '.join(agreeing)} said" if agreeing else f"I read {said}"
-            return reading, said, _rationale(why, reading), probabilities
+            return _Decision(reading, said, probabilities, _rationale(why, reading))
         for vote in votes:  # nobody agrees with the reading: believe a vote whose evidence says what it says
             quoted = read_target(target, vote.evidence) if vote.evidence else Reading("unmentioned", "")
             if vote.evidence and vote.evidence in task.report and quoted.status == vote.status:
                 rng = rng_for(self.seed, "believe", target, task.report)
                 believed = Reading(quoted.status, vote.evidence)
                 why = f"the words that {vote.labeler} relies on say {vote.status}"
-                return believed, quoted.status, _rationale(why, believed), status_distribution(quoted.status, said, rng)
-        return (
-            reading,
-            said,
-            _rationale(f"no vote's evidence says what the vote says; I read {said}", reading),
-            probabilities,
-        )
+                shares = status_distribution(quoted.status, said, rng)
+                return _Decision(believed, quoted.status, shares, _rationale(why, believed))
+        return _Decision(reading, said, probabilities, _rationale(f"{UNBACKED}; I read {said}", reading), backed=False)
+
+    def _doubted(self, choice: Choice, rationale: str, target: str, report: str) -> tuple[Choice, str]:
+        # Neither its reading nor any quote backs a vote: it gives up, or has some doubt left.
+        rng = rng_for(self.seed, "doubt", target, report)
+        gives_up = rng.random() < LEFT_OPEN
+        share = rng.uniform(0.5, 0.9) if gives_up else rng.uniform(0.02, 0.3)
+        shares = {status: (1 - share) * value for status, value in choice.probabilities.items()} | {CANNOT_TELL: share}
+        if not gives_up:
+            return Choice(choice.said, shares), rationale
+        return Choice(CANNOT_TELL, shares), f"{UNBACKED}, and I am not sure of my own reading, {choice.said}"
 
 
 def _parse_votes(said: str) -> dict[str, tuple[str, list[_Vote]]]:

@@ -53,7 +53,7 @@ def decide(cache, url, disputes=DISPUTES, report=REPORT):
 def test_one_call_decides_all_disputes_of_a_report(memory_cache, careful_url):
     verdicts, sent = decide(memory_cache, careful_url)
     assert sent == 1
-    assert [(verdict.label.target, verdict.label.status) for verdict in verdicts] == [
+    assert [(verdict.target, verdict.status) for verdict in verdicts] == [
         ("Cardiomegaly", "present"),
         ("Pneumonia", "uncertain"),
         ("Pneumothorax", "absent"),
