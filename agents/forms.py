@@ -1,23 +1,32 @@
-"""The strict JSON forms that the LLM labelers fill in, and what all forms share: schemas, reading, probabilities."""
+"""The strict JSON forms that the LLM labelers fill in, and what all forms share: schemas, reading, probabilities.
+
+What a form asks for is its prompt's choice: one task or both, and how much is written before a status is chosen. A
+model fills a form in from top to bottom, so what shall inform a status stands in front of it.
+"""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from teachback.agents.calls import Answer, clip
+from teachback.agents.calls import Answer, JsonForm, clip
 from teachback.agents.logprobs import string_spans, token_starts, value_probabilities
 from teachback.errors import TeacherReplyError
-from teachback.store.label import FINDINGS, STATUSES, Status
+from teachback.prompts import Prompt, PromptSchema
+from teachback.store.label import FINDINGS, STATUSES, TASKS, Status, Task
 
 __all__ = [
     "DiseaseEntry",
     "LabelForm",
     "StatusEntry",
     "StrictEntry",
+    "VerifiedEntry",
     "check_keys",
+    "form_for",
     "label_schema",
     "object_schema",
+    "read_form",
     "read_label_form",
     "status_probabilities",
     "status_schema",
@@ -41,6 +50,12 @@ class StatusEntry(StrictEntry):
     evidence: str
 
 
+class VerifiedEntry(StatusEntry):
+    """One finding's quote, what the quote was checked for, and the status that follows."""
+
+    check: str
+
+
 class DiseaseEntry(StrictEntry):
     """One disease phrase with its ICD-10-CM code, as given."""
 
@@ -50,35 +65,69 @@ class DiseaseEntry(StrictEntry):
 
 
 class LabelForm(StrictEntry):
-    """What the LLM labeler fills in: every finding, and the diseases."""
+    """What the LLM labeler fills in; a task that was not asked for is empty."""
 
-    findings: dict[str, StatusEntry]
-    diseases: list[DiseaseEntry]
+    steps: str = ""
+    findings: Mapping[str, StatusEntry] = Field(default_factory=dict)
+    diseases: tuple[DiseaseEntry, ...] = ()
+
+
+class _VerifiedForm(LabelForm):
+    findings: Mapping[str, VerifiedEntry] = Field(default_factory=dict)
 
 
 Form = TypeVar("Form", bound=BaseModel)
 
-
-def label_schema() -> dict[str, Any]:
-    """Return the LLM labeler's schema: an enum a finding, and a list of diseases."""
-    finding = object_schema({"status": status_schema(), "evidence": {"type": "string"}})
-    disease = object_schema({name: {"type": "string"} for name in ("name", "icd10", "evidence")})
-    return object_schema(
-        {
-            "findings": object_schema(dict.fromkeys(FINDINGS, finding)),
-            "diseases": {"type": "array", "items": disease},
-        }
-    )
+_STEPS = "your notes on the report, before you fill in the rest"
+_CHECK = "one sentence: is the quote about this finding, about now, and neither hedged nor negated?"
 
 
-def read_label_form(answer: Answer) -> LabelForm:
-    """Read the LLM labeler's answer.
+def form_for(prompt: Prompt) -> JsonForm:
+    """Return the form that a labeler's prompt asks to fill in."""
+    return _form(prompt.tasks, prompt.schema)
+
+
+def label_schema(tasks: Sequence[Task] = TASKS, schema: PromptSchema = "labels") -> dict[str, Any]:
+    """Return the LLM labeler's schema: an enum a finding, and a list of diseases.
+
+    Args:
+        tasks: What is asked for.
+        schema: `labels` asks for no more than the labels, `stepwise` for notes in front of them, `verified` for each
+            finding's quote and a check of it in front of its status.
+    """
+    text = {"type": "string"}
+    finding = object_schema({"status": status_schema(), "evidence": text})
+    if schema == "verified":
+        finding = object_schema({"evidence": text, "check": text | {"description": _CHECK}, "status": status_schema()})
+    properties: dict[str, Any] = {"steps": text | {"description": _STEPS}} if schema == "stepwise" else {}
+    if "findings" in tasks:
+        properties["findings"] = object_schema(dict.fromkeys(FINDINGS, finding))
+    if "diseases" in tasks:
+        disease = object_schema(dict.fromkeys(("name", "icd10", "evidence"), text))
+        properties["diseases"] = {"type": "array", "items": disease}
+    return object_schema(properties)
+
+
+def read_form(answer: Answer, prompt: Prompt) -> LabelForm:
+    """Read the answer to a labeler's prompt.
+
+    Raises:
+        TeacherReplyError: It is not the prompt's form, or a finding is missing from it.
+    """
+    return read_label_form(answer, prompt.tasks, prompt.schema)
+
+
+def read_label_form(answer: Answer, tasks: Sequence[Task] = TASKS, schema: PromptSchema = "labels") -> LabelForm:
+    """Read the LLM labeler's answer; arguments as in `label_schema`.
 
     Raises:
         TeacherReplyError: It is not the form, or a finding is missing from it.
     """
-    form = validated(answer, LabelForm)
-    check_keys(answer.report_id, form.findings, FINDINGS)
+    form = validated(answer, _VerifiedForm if schema == "verified" else LabelForm)
+    given = dict.fromkeys(name for name in LabelForm.model_fields if name in form.model_fields_set)
+    check_keys(answer.report_id, given, [*(["steps"] if schema == "stepwise" else []), *tasks])
+    if "findings" in tasks:
+        check_keys(answer.report_id, form.findings, FINDINGS)
     return form
 
 
@@ -155,3 +204,8 @@ def check_keys(report_id: str, given: Mapping[str, object], wanted: Sequence[str
             f"{what}: {', '.join(keys)}" for what, keys in (("missing", missing), ("unknown", unknown)) if keys
         )
         raise TeacherReplyError(report_id, f"the answer does not follow the schema ({clip(said)})")
+
+
+@lru_cache(maxsize=16)
+def _form(tasks: tuple[Task, ...], schema: PromptSchema) -> JsonForm:
+    return JsonForm("chest_report_labels", label_schema(tasks, schema))

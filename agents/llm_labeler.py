@@ -1,22 +1,30 @@
-"""The LLM labeler: one call a report, both tasks, strict JSON, evidence quotes, confidence from log-probabilities."""
+"""The LLM labeler: strict JSON, evidence quotes, confidence from log-probabilities or from the votes of answers."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
-from teachback.agents.calls import Answer, ChatRequest, JsonForm
+from teachback.agents.ballot import vote
+from teachback.agents.calls import Answer, ChatRequest
 from teachback.agents.client import LLMClient
-from teachback.agents.forms import DiseaseEntry, LabelForm, label_schema, read_label_form, status_probabilities
+from teachback.agents.examples import Example, ExampleSource, example_source, strictest
+from teachback.agents.forms import DiseaseEntry, LabelForm, form_for, read_form, status_probabilities
 from teachback.agents.grounding import ground
+from teachback.agents.hedges import asserted, hedge_rules_version
+from teachback.agents.icd10 import check_code
 from teachback.agents.labeler import Reply
 from teachback.agents.llm_member import request_for, spec_of
+from teachback.errors import SettingError, TeacherReplyError
 from teachback.prompts import Prompt, load_prompt
 from teachback.store.label import FINDINGS, Label, Labeler
 from teachback.store.report import Report, Scope
 
 __all__ = ["LLMLabeler"]
 
-FORM = JsonForm("chest_report_labels", label_schema())
 OPEN_ENDED = "open-ended: there is no closed set of answers to take a probability over"
+SAMPLING_TEMPERATURE = 0.7  # the lowest at which several answers to one question are asked for
 
 
 class LLMLabeler:
@@ -26,46 +34,104 @@ class LLMLabeler:
         client: Whom it asks.
         prompt: How it asks; the shipped default when not given.
         scope: The sections that it shows the model and grounds evidence in.
+        examples: Where the examples come from that the prompt shows; its pool when not given.
+        repeat: How often each report is asked about; the labels are the vote of the answers.
+
+    Raises:
+        SettingError: The prompt shows curated reports, and `examples` is not given; or `repeat` is no count.
     """
 
-    def __init__(self, client: LLMClient, prompt: Prompt | None = None, scope: Scope = "full") -> None:
+    def __init__(
+        self,
+        client: LLMClient,
+        prompt: Prompt | None = None,
+        scope: Scope = "full",
+        examples: ExampleSource | None = None,
+        repeat: int = 1,
+    ) -> None:
+        if repeat < 1:
+            raise SettingError(f"a report cannot be asked about {repeat} times", "use --repeat 1 or more")
         self.client = client
         self.prompt = prompt or load_prompt("llm_labeler")
         self.scope: Scope = scope
+        self.examples = examples or example_source(self.prompt, None, scope)
+        self.repeat = repeat
+        self.form = form_for(self.prompt)
 
     @cached_property
     def spec(self) -> Labeler:
-        """Who it is: another prompt, schema, parameter, model or endpoint makes another labeler."""
-        return spec_of("llm", self.client.settings, self.prompt, FORM, self.scope)
+        """Who it is: another prompt, schema, parameter, example, model or endpoint makes another labeler."""
+        more: dict[str, Any] = {}
+        if "diseases" in self.prompt.tasks:
+            more["hedge_rules"] = hedge_rules_version()
+        if self.examples:
+            more["examples"] = self.examples.version
+        if self.repeat > 1:
+            more["repeat"] = self.repeat
+        return spec_of("llm", self.client.settings, self.prompt, self.form, self.scope, **more)
 
-    def request(self, report: Report) -> ChatRequest:
-        """Return the request that labels a report."""
-        messages = self.prompt.render(report=report.text(self.scope))
-        return request_for(self.prompt, messages, FORM, "llm_labeler", report.report_id)
+    def request(self, report: Report, examples: Sequence[Example] | None = None) -> ChatRequest:
+        """Return the request that labels a report.
+
+        Args:
+            report: The report.
+            examples: What to show with it; what the labeler's source picks when not given.
+        """
+        if examples is None:
+            examples = self._picked(report)
+        shown = [{"report": example.text, "answer": example.answer(self.prompt.tasks)} for example in examples]
+        messages = self.prompt.render(report=report.text(self.scope), examples=shown, findings=FINDINGS)
+        return request_for(self.prompt, messages, self.form, "llm_labeler", report.report_id)
 
     async def label(self, report: Report, egress: str) -> Reply:
-        """Return all 13 findings of a report and its diseases.
+        """Return a report's labels of the prompt's tasks: all 13 findings, the diseases, or both.
 
         Args:
             report: The report; without a section of the scope the labeler abstains, and nothing is asked.
-            egress: Egress policy of its corpus.
+            egress: Egress policy of its corpus; what is asked follows the strictest of this and the examples'.
 
         Raises:
-            EgressError: The report may not be sent there.
-            TeacherReplyError: The answer on this report cannot be used.
+            EgressError: The report, or an example, may not be sent there.
+            TeacherReplyError: The answer on this report cannot be used; of several, none can.
             TeacherError: Nothing can be asked at all.
         """
         sections = report.scoped(self.scope)
         if not sections:
             return Reply([], None)
+        examples = self._picked(report)
+        request = self.request(report, examples)
+        policy = strictest([egress, *(example.egress for example in examples)])
+        if self.repeat == 1:
+            return await self._ask(request, report, sections, policy)
+        replies = await asyncio.gather(
+            *(self._ask(asked, report, sections, policy) for asked in self._samples(request)), return_exceptions=True
+        )
+        return _elected(replies)
+
+    async def _ask(
+        self, request: ChatRequest, report: Report, sections: Sequence[tuple[str, str]], policy: str
+    ) -> Reply:
         call, labels = await self.client.ask(
-            self.request(report), lambda answer: self._labels(answer, report, sections), egress=egress
+            request, lambda answer: self._labels(answer, report, sections), egress=policy
         )
         return Reply(labels, call.llm_call_id)
 
+    def _samples(self, request: ChatRequest) -> list[ChatRequest]:
+        # The votes are the confidence, so log-probabilities are not asked for.
+        temperature = max(request.temperature, SAMPLING_TEMPERATURE)
+        seeds = [None if request.seed is None else request.seed + sample for sample in range(self.repeat)]
+        return [
+            replace(request, sample=sample, seed=seed, temperature=temperature, top_logprobs=None)
+            for sample, seed in enumerate(seeds)
+        ]
+
+    def _picked(self, report: Report) -> list[Example]:
+        return self.examples.pick(report) if self.examples else []
+
     def _labels(self, answer: Answer, report: Report, sections: Sequence[tuple[str, str]]) -> list[Label]:
-        form = read_label_form(answer)
-        return [*self._findings(answer, form, report, sections), *self._diseases(answer, form, report, sections)]
+        form = read_form(answer, self.prompt)
+        findings = self._findings(answer, form, report, sections) if "findings" in self.prompt.tasks else []
+        return [*findings, *self._diseases(answer, form, report, sections)]
 
     def _findings(
         self, answer: Answer, form: LabelForm, report: Report, sections: Sequence[tuple[str, str]]
@@ -99,23 +165,46 @@ class LLMLabeler:
         by_phrase: dict[str, DiseaseEntry] = {}
         for entry in form.diseases:
             by_phrase.setdefault(" ".join(entry.name.lower().split()), entry)
-        return [
-            Label(
-                report_id=report.report_id,
-                task="diseases",
-                target=phrase,
-                status="present",
-                labeler_id=self._labeler_id,
-                scope=self.scope,
-                confidence_note=OPEN_ENDED,
-                evidence=ground(entry.evidence, sections),
-                icd10=entry.icd10.strip() or None,
-                llm_call_id=answer.llm_call_id,
+        labels = []
+        for phrase, entry in by_phrase.items():
+            if not phrase:
+                continue
+            status, evidence = asserted(phrase, entry.evidence.strip() and entry.evidence, sections)
+            code = entry.icd10.strip() or None
+            labels.append(
+                Label(
+                    report_id=report.report_id,
+                    task="diseases",
+                    target=phrase,
+                    status=status,
+                    labeler_id=self._labeler_id,
+                    scope=self.scope,
+                    confidence_note=OPEN_ENDED,
+                    evidence=evidence,
+                    icd10=code,
+                    icd10_check=check_code(code) if code else None,
+                    llm_call_id=answer.llm_call_id,
+                )
             )
-            for phrase, entry in by_phrase.items()
-            if phrase
-        ]
+        return labels
 
     @cached_property
     def _labeler_id(self) -> str:
         return self.spec.labeler_id
+
+
+def _elected(replies: Sequence[Reply | BaseException]) -> Reply:
+    """Return the vote of those that answered.
+
+    Raises:
+        BaseException: The first failure that is not this report's own, else, if nobody answered, the first of all.
+    """
+    answered = [reply for reply in replies if isinstance(reply, Reply)]
+    failed = [reply for reply in replies if isinstance(reply, BaseException)]
+    reasons = [error.reason for error in failed if isinstance(error, TeacherReplyError)]
+    if len(reasons) < len(failed):
+        raise next(error for error in failed if not isinstance(error, TeacherReplyError))
+    if not answered:
+        raise failed[0]
+    note = f"{len(failed)} of {len(replies)} answers failed: {reasons[0]}" if failed else ""
+    return Reply(vote([reply.labels for reply in answered], note), answered[0].llm_call_id)

@@ -123,6 +123,8 @@ class Label:
         icd10: ICD-10-CM code, for diseases.
         llm_call_id: The call that produced it, if one did.
         round_id: The distillation round that produced it, if one did.
+        icd10_check: What a table of ICD-10-CM says of the code: `billable`, `category` or `unknown`; None where there
+            is no code or nobody looked. No part of the label's id.
     """
 
     report_id: str
@@ -139,6 +141,7 @@ class Label:
     icd10: str | None = None
     llm_call_id: str | None = None
     round_id: str | None = None
+    icd10_check: str | None = None
 
     @property
     def label_id(self) -> str:

@@ -44,6 +44,7 @@ def label_row(label: Label, run_id: str | None = None) -> dict[str, Any]:
         "task": label.task,
         "target": label.target,
         "icd10": label.icd10,
+        "icd10_check": label.icd10_check,
         "status": label.status,
         "confidence": label.confidence,
         "confidence_source": label.confidence_source,

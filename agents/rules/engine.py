@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from teachback.agents.rules.lexicon import Lexicon, Sort, Unit
+from teachback.agents.rules.lexicon import Lexicon, Meaning, Sort, Unit
 from teachback.agents.rules.measured import measurements
 from teachback.agents.rules.reach import reached
 from teachback.agents.rules.ruleset import CueRule, RuleSet
@@ -38,6 +38,9 @@ _RANK_UNCHANGED = 1
 # What may stand between an `or` and the terms that it joins.
 _MODIFIERS = (Sort.DEGREE, Sort.SIDE)
 _BEHIND_OR = (*_MODIFIERS, Sort.COMMA, Sort.CUE)
+
+# What may lead a term and is no part of it.
+_LEADS = Sort.CUE | Sort.DEGREE | Sort.SIDE
 
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 
@@ -158,6 +161,43 @@ class RuleEngine:
                 by_finding[mention.finding].append(mention)
         return {finding: _verdict(mentions) for finding, mentions in by_finding.items()}
 
+    def says_of(self, text: str, start: int, end: int) -> tuple[Status, str]:
+        """Return what the cues of a section say of the words at a place, whatever these name, and the deciding words.
+
+        Args:
+            text: The section's text.
+            start: Offset of the first character.
+            end: Offset behind the last.
+        """
+        bounds = list(sentences(text))
+        at = next((place for place, (first, last) in enumerate(bounds) if first <= start < last), None)
+        if at is None:
+            return "present", ""
+        first, last = bounds[at]
+        status, cue = self._said(text[first:last], start - first, min(end, last) - first)
+        answer = self._read(text[slice(*bounds[at + 1])]).answer if at + 1 < len(bounds) else None
+        if answer and status in ("present", "uncertain"):  # "There was edema. It has resolved."
+            return answer[:2]
+        return status, cue
+
+    def _said(self, sentence: str, start: int, end: int) -> tuple[Status, str]:
+        spelled = words(sentence)
+        named = [place for place, word in enumerate(spelled) if word.start < end and word.end > start]
+        if not named:
+            return "present", ""
+        units = self._lexicon.units(spelled)
+        around = (
+            unit for unit in units if unit.sorts & Sort.CUE and unit.first < named[0] <= named[-1] < unit.last - 1
+        )
+        for unit in around:  # "if pneumonia is suspected"
+            return _status(self._rules[unit.meaning.cues[0]], "present"), _quote(sentence, spelled, unit)
+        units, at = _as_term(units, named[0], named[-1] + 1)
+        decided, _ = self._decide(units, spelled)
+        if at in decided:
+            rank, cue = decided[at]
+            return _status(self._rules[rank], "present"), _quote(sentence, spelled, cue)
+        return ("uncertain", "or") if _is_alternative(units, at, self._causes) else ("present", "")
+
     def _read(self, sentence: str) -> _Reading:
         """Read one sentence by itself."""
         spelled = words(sentence)
@@ -239,6 +279,24 @@ class RuleEngine:
             if best is not None:
                 hits.append(best[1])
         return hits
+
+
+def _as_term(units: Sequence[Unit], first: int, last: int) -> tuple[list[Unit], int]:
+    """Return the units with a stretch of words read as one term of its own, and the term's place among them.
+
+    What leads it ("small", "left", "possible") or ends it ("resolved") keeps its meaning and is no part of the term.
+    """
+    begin, end = first, last
+    for unit in units:
+        if unit.first <= begin < unit.last < last and unit.sorts & _LEADS and not unit.sorts & Sort.TERM:
+            begin = unit.last
+    for unit in reversed(units):
+        if begin < unit.first < end <= unit.last and unit.sorts & Sort.CUE and not unit.sorts & Sort.TERM:
+            end = unit.first
+    before = [unit for unit in units if unit.last <= begin]
+    behind = [unit for unit in units if unit.first >= end]
+    term = Unit(Sort.TERM, begin, end, Meaning(Sort.TERM, [("", "present")]))
+    return [*before, term, *behind], len(before)
 
 
 def _heading_pattern(ruleset: RuleSet) -> re.Pattern[str]:

@@ -5,6 +5,7 @@ import json
 import math
 
 import pytest
+from aiohttp import web
 
 from teachback.agents.client import LLMClient, LLMSettings
 from teachback.agents.llm_labeler import LLMLabeler
@@ -36,7 +37,7 @@ def form(**changes):
 
 def label_with(cache, serve_chat, reply, report=REPORT, **choice):
     async def handler(request):
-        return reply
+        return web.Response(text=reply.text, content_type="application/json")  # one response answers one request
 
     async def scenario():
         async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), cache) as client:
@@ -111,13 +112,14 @@ def test_an_answer_that_is_not_the_form_is_this_reports_error(memory_cache, serv
         label_with(memory_cache, serve_chat, say(content, **choice))
     assert caught.value.report_id == "r1"
     assert memory_cache.answered == {}
-    assert len(memory_cache.failed) == 1
+    asked_again = not (choice.get("refusal") or choice.get("finish_reason") == "content_filter")
+    assert [call.repaired for call in memory_cache.failed] == ([False, True] if asked_again else [False])
 
 
 def test_a_body_that_is_not_json_is_this_reports_error(memory_cache, serve_chat, say):
     broken = say("{}")
     broken.text = "<html>proxy</html>"
-    with pytest.raises(TeacherReplyError, match="no choices"):
+    with pytest.raises(TeacherReplyError, match="no JSON"):
         label_with(memory_cache, serve_chat, broken)
 
 

@@ -1,0 +1,77 @@
+"""Diseases that a report does not assert, by rule: hedged and negated ones are no `present` label.
+
+The open-ended task leaves "likely" and "possibly" out (Wei et al. 2024, arXiv 2409.16563), and language models list
+such diseases all the same. So the words around each disease are read by the cues of the rule labeler, which has the one
+list of them (`agents/rules/cues.yaml`). A disease that its words do not assert is kept, with the status that they give.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from teachback.agents.grounding import ground, places
+from teachback.agents.rules import RuleEngine
+from teachback.store.label import Evidence, Status
+
+__all__ = ["asserted", "hedge_rules_version"]
+
+# Which place decides where a disease is spoken of more than once, as for findings: one sure sighting is enough.
+_RANK: Mapping[Status, int] = {"present": 3, "uncertain": 2, "absent": 1, "unmentioned": 0}
+SHORTEST_HEAD = 4  # letters of a word that can stand for its phrase
+
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def asserted(phrase: str, quote: str, sections: Sequence[tuple[str, str]]) -> tuple[Status, tuple[Evidence, ...]]:
+    """Return what the report says of a disease at the words that it was listed for.
+
+    Args:
+        phrase: The disease.
+        quote: The evidence, as the model gave it; where there is none, the phrase itself is looked for.
+        sections: (name, text) of the scope's sections.
+
+    Returns:
+        `present`, `uncertain` (hedged), `absent` (negated, resolved) or `unmentioned` (history, advice), and the
+        evidence, its cue the words that decided against `present`.
+    """
+    texts = dict(sections)
+    found = places(quote or phrase, sections)
+    if not found:  # not in the report: what the quote itself says is all there is
+        status, cue = _said(phrase, quote, 0, len(quote)) if quote else ("present", "")
+        return status, tuple(replace(evidence, cue=cue) for evidence in ground(quote, sections))
+    readings = [(place, _said(phrase, texts[place.section], place.start, place.end)) for place in found]
+    place, (status, cue) = max(readings, key=lambda reading: _RANK[reading[1][0]])
+    return status, (replace(place, cue=cue),) if quote else ()
+
+
+def hedge_rules_version() -> str:
+    """Return the version of the rules that decide: it is part of who a labeler of diseases is."""
+    return _engine().ruleset.version
+
+
+def _said(phrase: str, text: str, start: int, end: int) -> tuple[Status, str]:
+    # Read at each place of the phrase within the quote; as everywhere, one sure sighting is enough.
+    readings = [_engine().says_of(text, *span) for span in _spans(phrase, text, start, end)]
+    status, cue = max(readings, key=lambda reading: _RANK[reading[0]])
+    return status, "" if status == "present" else cue
+
+
+def _spans(phrase: str, text: str, start: int, end: int) -> list[tuple[int, int]]:
+    # The phrase's own words; else the last of its words that the quote has ("effusion"); else the quote's last words.
+    wordings = [phrase, *(word for word in reversed(_WORD.findall(phrase)) if len(word) >= SHORTEST_HEAD)]
+    for wording in wordings:
+        found = list(_within(wording, text[start:end], start))
+        if found:
+            return found
+    return [(start, end)]
+
+
+def _within(wording: str, quote: str, offset: int) -> Iterator[tuple[int, int]]:
+    for place in places(wording, [("", quote)]):
+        yield offset + place.start, offset + place.end
+
+
+@lru_cache(maxsize=1)
+def _engine() -> RuleEngine:
+    return RuleEngine()
