@@ -9,10 +9,10 @@ Statistics 28(1), 1979, doi:10.2307/2346806. Item i has a true status z; labeler
 EM starts from the majority, then alternates (M) priors and confusion from the posteriors and (E) posteriors from
 priors and confusion. A missing vote is left out of the product.
 
-Departures. Equal rows are collapsed first, so a step costs what the different rows cost. Counts are smoothed by a few
-votes of a decent labeler, so a status that hardly occurs does not turn into a dustbin for odd votes. With `groups`
-(one for each finding) each has a model of its own, whose counts are filled up with votes as all groups together give
-them: a rare finding leans on the others. Known truths can be held fast.
+Departures. Equal rows are collapsed first, so a step costs what the different rows cost. Counts are smoothed by one
+vote of a decent labeler, so a status that nobody gives means nothing in particular. With `groups` (one for each
+finding) each has a model of its own, whose counts are filled up with votes as all groups together give them: a rare
+finding leans on the others. Known truths can be held fast.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class DawidSkene:
 
     Attributes:
         iterations: EM steps at most.
-        tolerance: Stop when no posterior changes by more; 0 takes every step.
+        tolerance: Stop when no posterior changes by more; a negative one takes every step.
         smoothing: Votes that are added to each row of each confusion matrix, and items to the priors.
         shrinkage: Votes of all groups together that are added to each row of a group's own, and items to its priors.
     """

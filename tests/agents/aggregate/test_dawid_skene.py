@@ -13,7 +13,7 @@ SMALL = np.array([[0, 0, 1], [1, 1, 1], [0, 0, 0], [1, 0, 1]], dtype=np.int8)
 
 
 def after(iterations: int, smoothing: float = 0, shrinkage: float = 20) -> DawidSkene:
-    return DawidSkene(iterations, tolerance=0, smoothing=smoothing, shrinkage=shrinkage)
+    return DawidSkene(iterations, tolerance=-1, smoothing=smoothing, shrinkage=shrinkage)
 
 
 def test_the_first_model_is_that_of_the_majority() -> None:
