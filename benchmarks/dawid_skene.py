@@ -60,7 +60,11 @@ def _measure(options: argparse.Namespace, n_labelers: int, python: str | None) -
         votes, posteriors = Path(folder, "votes.npy"), Path(folder, "posteriors.npy")
         np.save(votes, codes)
         steps = ["--iterations", str(options.iterations), "--repeat", str(options.repeat)]
-        theirs = run_script(python, CROWD_KIT.script, [str(votes), str(posteriors), *steps], TIMEOUT_S)
+        try:
+            theirs = run_script(python, CROWD_KIT.script, [str(votes), str(posteriors), *steps], TIMEOUT_S)
+        except (OSError, Unavailable) as reason:
+            print(f"  crowd-kit is left out: {reason}")
+            return measured
         difference = float(np.abs(np.load(posteriors) - fit.posteriors).max())
     median = statistics.median(theirs["seconds"])
     print(f"  crowd-kit  {median * 1000:10.1f} ms   {median / ours:,.0f} times as long")
