@@ -13,7 +13,7 @@ there twice; no more answers are paid for again than were in flight at the kills
 Goodput is the share of the requests that the limits allow which became useful answers: while the program runs (from a
 process's first request to its end), outside the endpoint's storms, and as long as there are reports enough to ask about
 (up to the moment at which fewer were left than slots). What the limits allow is their rate, and what they had saved up
-at each start and after each storm. Answers that the endpoint spoils are paid for and not useful, so it is never 100 %.
+at each start and after each storm, less the requests that the endpoint itself failed or answered unusably.
 """
 
 import argparse
@@ -26,13 +26,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from servers.faults import Plan
-from servers.ledger import Promises, kept_promises, overlap_s, read_log, repeated, stored_answers
+from servers.ledger import Asked, Promises, kept_promises, overlap_s, read_log, repeated, stored_answers
 from servers.reports import long_reports, write_store
 from servers.running import RunningServer, running
 
@@ -70,8 +72,8 @@ def main() -> None:
     options = _options()
     limits = f"{options.rpm:,.0f} requests a minute, {options.concurrency} at once"
     print(f"setting: {options.n:,} reports, {limits}, {options.kills} kills, seed {options.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="teacher-faults-") as folder:
-        store, log = Path(folder, "labels.duckdb"), Path(folder, "paid.jsonl")
+    with _folder(options.keep) as folder:
+        store, log = Path(folder, "labels.duckdb"), Path(folder, "requests.jsonl")
         write_store(store, long_reports(options.n, options.seed), options.n)
         log.touch()
         serve = ["--texts", options.n, "--rpm", options.rpm, "--tpm", options.rpm * TOKENS_A_REQUEST]
@@ -122,8 +124,8 @@ def _run_once(
     launched = time.time()
     first: float | None = None
     due: float | None = None
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(_command(store, server, options), stdout=said, stderr=said, env=_environment())
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as outcome:
+        process = subprocess.Popen(_command(store, server, options), stdout=outcome, stderr=said, env=_environment())
         try:
             while process.poll() is None:
                 time.sleep(LOOK_EVERY_S)
@@ -141,8 +143,8 @@ def _run_once(
         finally:
             process.kill()
             process.wait()
-        if due is None or process.returncode >= 0:
-            _check_end(process.returncode, said)
+        if process.returncode != -signal.SIGKILL:
+            _check_end(process.returncode, outcome, said)
             course.exit_codes.append(process.returncode)
     if first is not None:
         course.spans.append((first, time.time()))
@@ -154,7 +156,7 @@ def _kill(process: "subprocess.Popen[str]", store: Path, log: Path, server: Runn
     """Kill it, and note what was in flight: it is stopped first, so that nothing moves meanwhile."""
     process.send_signal(signal.SIGSTOP)
     stats = server.get("/stats")
-    answered = {paid.asked for paid in read_log(log) if paid.kind == "usable"}
+    answered = {one.asked for one in read_log(log) if one.kind == "usable"}
     process.kill()
     process.wait()
     course.in_flight.append(len(stats["in_flight"]))
@@ -166,8 +168,10 @@ def _kill(process: "subprocess.Popen[str]", store: Path, log: Path, server: Runn
     )
 
 
-def _check_end(code: int, said: Any) -> None:
-    if code not in (0, SOME_FAILED):
+def _check_end(code: int, outcome: IO[str], said: IO[str]) -> None:
+    """Stop where the command broke down; an end with failed reports prints its outcome, a breakdown prints none."""
+    outcome.seek(0)
+    if code not in (0, SOME_FAILED) or not outcome.read().strip():
         said.seek(0)
         sys.exit(f"`teachback label` ended with exit code {code}:\n{said.read()[-2_000:]}")
 
@@ -175,31 +179,31 @@ def _check_end(code: int, said: Any) -> None:
 def _figures(
     course: Course, promises: Promises, log: Path, stats: dict[str, Any], options: argparse.Namespace
 ) -> dict[str, Any]:
-    paid = read_log(log)
-    first_useful: dict[Any, float] = {}
-    for one in paid:
-        if one.kind == "usable":
-            first_useful.setdefault(one.asked, one.at)
-    labelled_at = sorted(at for (_, agent), at in first_useful.items() if agent == "label")
+    requests = read_log(log)
+    useful_at: dict[Asked, float] = {}
+    for one in requests:
+        if one.kind == "usable" and one.heard:
+            useful_at[one.asked] = min(one.at, useful_at.get(one.asked, one.at))
+    labelled_at = sorted(at for (_, agent), at in useful_at.items() if agent == "label")
     saturated = labelled_at[max(0, len(labelled_at) - options.concurrency - 1)]
     spans = [(start, min(end, saturated)) for start, end in course.spans if start < saturated]
     running_s = sum(end - start for start, end in spans)
     storms_s = overlap_s(spans, stats["storms"])
-    useful = sum(any(start <= at <= end for start, end in spans) for at in first_useful.values())
     pauses = len(spans) + sum(overlap_s(spans, [storm]) > 0 for storm in stats["storms"])
     allowed = options.rpm / 60 * (running_s - storms_s + BURST_S * pauses)
-    in_spans = [one for one in paid if any(start <= one.at <= end for start, end in spans)]
+    useful = _within(spans, useful_at.values())
+    failed = _within(spans, (one.at for one in requests if one.kind != "usable"))
     return {
-        "setting": {name: value for name, value in vars(options).items() if name != "out"},
+        "setting": {name: value for name, value in vars(options).items() if name not in ("out", "keep")},
         **asdict(promises),
-        "paid": dict(Counter(one.kind for one in paid)),
+        "paid": dict(Counter(one.kind for one in requests if one.paid)),
         "endpoint": stats["counts"],
-        "repeated": repeated(paid),
+        "repeated": repeated(requests),
         "in_flight_at_kills": course.in_flight,
         "unstored_at_kills": course.unstored,
         "most_in_flight": options.concurrency * len(course.in_flight),
-        "goodput": useful / allowed,
-        "paid_share_of_allowed": len(in_spans) / allowed,
+        "goodput": useful / (allowed - failed),
+        "useful_per_minute": 60 * useful / (running_s - storms_s),
         "running_s": running_s,
         "storms_s": storms_s,
         "tail_s": course.spans[-1][1] - saturated,
@@ -208,11 +212,16 @@ def _figures(
     }
 
 
+def _within(spans: list[tuple[float, float]], moments: Iterable[float]) -> int:
+    # A process's first request came in a little before it was seen.
+    return sum(any(start - LOOK_EVERY_S <= at <= end for start, end in spans) for at in moments)
+
+
 def _print(figures: dict[str, Any]) -> list[str]:
     """Print what came of it; returns the promises that were broken."""
     bound = sum(figures["in_flight_at_kills"]) + sum(figures["unstored_at_kills"])
     most = figures["most_in_flight"]
-    repeats = figures["repeated"]
+    repeats, rpm = figures["repeated"], figures["setting"]["rpm"]
     promises = {
         "every report is labelled or has a named error": figures["unnamed"] == 0,
         "no label is lost": figures["lost"] == 0,
@@ -234,7 +243,9 @@ def _print(figures: dict[str, Any]) -> list[str]:
         f"{figures['running_s']:.0f} s of asking, {figures['storms_s']:.0f} s of them in storms, then a tail of "
         f"{figures['tail_s']:.0f} s; from start to first request {max(figures['start_s']):.1f} s at most"
     )
-    print(f"paid answers of all kinds: {figures['paid_share_of_allowed']:.1%} of what the limits allow")
+    print(
+        f"useful answers: {figures['useful_per_minute']:,.0f} a minute outside storms; the limits' rate is {rpm:,.0f}"
+    )
     for promise, kept in promises.items():
         print(f"{'kept  ' if kept else 'BROKEN'}  {promise}")
     print()
@@ -249,6 +260,13 @@ def _command(store: Path, server: RunningServer, options: argparse.Namespace) ->
     command = [sys.executable, "-m", "teachback", "label", str(store), "--llm", "openai", "--model", "replay"]
     command += ["--base-url", server.base_url, "--concurrency", str(options.concurrency), "--json"]
     return command + (["--timeout", str(TIMEOUT_S)] if _takes_timeout() else [])
+
+
+def _folder(kept: Path | None) -> AbstractContextManager[str]:
+    if kept is None:
+        return tempfile.TemporaryDirectory(prefix="teacher-faults-")
+    kept.mkdir(parents=True)
+    return nullcontext(str(kept))
 
 
 @cache
@@ -275,6 +293,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--reruns", type=int, default=4, help="at most, after the last kill")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="a new folder in which the store and the endpoint's log stay")
     parser.add_argument("--out", type=Path, help="a file for the figures")
     return parser.parse_args()
 

@@ -163,7 +163,8 @@ def _compare(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
             except Unavailable as reason:
                 absent[comparator.name] = str(reason)
                 del others[comparator]
-        runs.append(_shown(bench.ours(f"ours-{number}-b", bench.setting.latency_ms), bench.setting))
+        if others:
+            runs.append(_shown(bench.ours(f"ours-{number}-b", bench.setting.latency_ms), bench.setting))
     unhurried = _shown(bench.ours("ours-zero", 0.0), bench.setting)
     warm = bench.warm("ours-0-a", min(WARM_REPORTS, bench.setting.n))
     rates = {

@@ -57,12 +57,6 @@ class Buckets:
             self._buckets[name].level -= amount
         return 0.0
 
-    def give_back(self, tokens: float) -> None:
-        """Return what was taken for a request that the endpoint failed."""
-        for name, amount in {"requests": 1.0, "tokens": tokens}.items():
-            bucket = self._buckets[name]
-            bucket.level = min(bucket.most, bucket.level + amount)
-
     def headers(self, now: float) -> dict[str, str]:
         """Return OpenAI's `x-ratelimit-*` headers."""
         told: dict[str, str] = {}

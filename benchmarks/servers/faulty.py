@@ -1,11 +1,10 @@
 """A model endpoint on loopback with everything that goes wrong: limits, storms of 429, 5xx, hangs, cut and bad answers.
 
-    python benchmarks/servers/faulty.py --texts 4000 --log paid.jsonl [--rpm 3000] [--seed 0]
+    python benchmarks/servers/faulty.py --texts 4000 --log requests.jsonl [--rpm 3000] [--seed 0]
 
-What it answers, and the reports that it knows, are those of `replay.py`. Every answer that a real endpoint would bill
-is appended to the log before it is sent, whether or not anybody still listens: a killed client pays all the same.
-What the endpoint itself fails (5xx, hangs, resets) does not count against its limits. `GET /stats` tells what is in
-flight, and the storms so far.
+What it answers, and the reports that it knows, are those of `replay.py`. What became of each admitted request is
+appended to the log before its answer is sent, whether or not anybody still listens: a killed client pays all the same.
+As at OpenAI, requests that fail count against the limits too. `GET /stats` tells what is in flight, and the storms.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from typing import Any
 
 from answers import MODEL, Knowledge, completion, form_answer, label_answer
 from bucket import Buckets
-from faults import PAID, Fault, Plan, spoiled
+from faults import Fault, Plan, spoiled
 from reports import MARK, long_reports
 from wire import Connection, install_uvloop, serve_until_stopped
 
@@ -82,7 +81,7 @@ class Faulty:
         known: What it knows, text by text.
         plan: Its faults.
         buckets: Its limits.
-        log: Where paid answers are noted.
+        log: Where it is noted what became of each request.
         hang_s: After how long a hanging connection is dropped.
     """
 
@@ -125,16 +124,15 @@ class Faulty:
         attempt = self._attempts[question.key]
         self._attempts[question.key] += 1
         fault = self._plan.fault(question.number, question.key, attempt)
-        if fault not in PAID and fault != "never":
-            self._buckets.give_back(question.tokens)
         self._in_flight[question.number, question.agent] += 1
         seconds = rng_for(self._plan.seed, "latency", question.key, attempt).uniform(*LATENCY_S)
         later = self._hang_s if fault == "hang" else seconds
-        asyncio.get_running_loop().call_later(later, self._end, connection, question, attempt, fault)
+        asyncio.get_running_loop().call_later(later, self._end, connection, question, attempt, fault, time.time())
 
-    def _end(self, connection: Connection, question: Question, attempt: int, fault: Fault) -> None:
+    def _end(self, connection: Connection, question: Question, attempt: int, fault: Fault, at: float) -> None:
         self._in_flight[question.number, question.agent] -= 1
         self._counts[fault] += 1
+        self._note(question, fault, at, not connection.closed)
         headers = self._buckets.headers(time.monotonic())
         if fault in ("hang", "reset"):
             connection.reset()
@@ -145,7 +143,6 @@ class Faulty:
             status = self._plan.status(question.key, attempt)
             connection.send_json({"error": {"message": "The server had an error."}}, status, headers)
         else:
-            self._pay(question, fault, not connection.closed)
             answer = self._answer(question)
             if fault == "truncated":
                 connection.send_part(answer, int(TRUNCATED_AT * len(answer)))
@@ -158,9 +155,9 @@ class Faulty:
         said = label_answer(known, seed) if question.agent == "label" else form_answer(known, question.schema, seed)
         return completion(said, known.prompt_tokens, question.top)
 
-    def _pay(self, question: Question, fault: Fault, heard: bool) -> None:
+    def _note(self, question: Question, fault: Fault, at: float, heard: bool) -> None:
         line = {
-            "at": time.time(),
+            "at": at,
             "question": question.key,
             "report": question.number,
             "agent": question.agent,
@@ -200,7 +197,7 @@ class Faulty:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=4_000, help="different reports that it knows")
-    parser.add_argument("--log", type=Path, required=True, help="where paid answers are noted, one JSON object a line")
+    parser.add_argument("--log", type=Path, required=True, help="what became of each request, one JSON object a line")
     parser.add_argument("--rpm", type=float, default=3_000.0, help="requests a minute")
     parser.add_argument("--tpm", type=float, default=15_000_000.0, help="tokens a minute")
     parser.add_argument("--burst-s", type=float, default=2.0, help="seconds of unused rate that the limits save up")

@@ -1,4 +1,4 @@
-"""What a faulty endpoint was paid for, against what a store holds: the promises of the label path, counted."""
+"""What became of the requests at a faulty endpoint, and what a store holds: the label path's promises, counted."""
 
 import json
 import shutil
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from servers.faults import PAID
 
 from teachback.store.label import FINDINGS
 
-__all__ = ["Asked", "Paid", "Promises", "kept_promises", "overlap_s", "read_log", "repeated", "stored_answers"]
+__all__ = ["Admitted", "Asked", "Promises", "kept_promises", "overlap_s", "read_log", "repeated", "stored_answers"]
 
 Asked = tuple[int, str]  # a report's number and which agent asked: `label` or `verdict`
 
@@ -21,18 +22,25 @@ AGENTS = {"llm_labeler": "label", "adjudicator": "verdict"}
 
 
 @dataclass(frozen=True, slots=True)
-class Paid:
-    """One answer that the endpoint billed.
+class Admitted:
+    """One request that the endpoint let in.
 
     Attributes:
-        at: Seconds since the epoch.
+        at: When it was let in, in seconds since the epoch.
         asked: What was asked.
-        kind: `usable`, or what was wrong with it.
+        kind: `usable`, or what went wrong.
+        heard: Whether the client was still there when the answer was sent.
     """
 
     at: float
     asked: Asked
     kind: str
+    heard: bool
+
+    @property
+    def paid(self) -> bool:
+        """Whether an endpoint bills it."""
+        return self.kind in PAID
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,11 @@ class Promises:
     reasons: dict[str, int]
 
 
-def read_log(path: Path) -> list[Paid]:
-    """Read what was paid for, in order."""
+def read_log(path: Path) -> list[Admitted]:
+    """Read what became of the requests, in the order of their ends."""
     with path.open(encoding="utf-8") as lines:
         entries = [json.loads(line) for line in lines]
-    return [Paid(one["at"], (one["report"], one["agent"]), one["kind"]) for one in entries]
+    return [Admitted(one["at"], (one["report"], one["agent"]), one["kind"], one["heard"]) for one in entries]
 
 
 def stored_answers(store: Path) -> set[Asked]:
@@ -100,9 +108,9 @@ def kept_promises(store: Path) -> Promises:
         )
 
 
-def repeated(paid: Iterable[Paid]) -> int:
+def repeated(requests: Iterable[Admitted]) -> int:
     """Return how many usable answers were paid for although the same had been answered usably before."""
-    usable = Counter(one.asked for one in paid if one.kind == "usable")
+    usable = Counter(one.asked for one in requests if one.kind == "usable")
     return sum(count - 1 for count in usable.values())
 
 
