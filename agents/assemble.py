@@ -12,10 +12,14 @@ from typing import Any, Literal, TypeVar, get_args
 import duckdb
 
 from teachback.agents.adjudicator import Adjudicator
+from teachback.agents.aggregate.consolidate import Aggregate, Consolidated, aggregator_spec, consolidate
+from teachback.agents.aggregate.reliability import reliability
+from teachback.agents.batch.ledger import Ledger
 from teachback.agents.budget import Budget
 from teachback.agents.call_cache import StoreCallCache
 from teachback.agents.calls import CallCache
 from teachback.agents.client import LLMClient
+from teachback.agents.examples import example_source
 from teachback.agents.labeler import Teachers
 from teachback.agents.lineup import DEFAULT_PROMPT, LabelerRef, settings_of
 from teachback.agents.llm_labeler import LLMLabeler
@@ -33,11 +37,9 @@ __all__ = ["LLM_CHOICES", "Assembled", "LLMChoice", "TeacherSettings", "assemble
 
 LLMChoice = Literal["none", "openai", "stand-in"]
 LLM_CHOICES: tuple[LLMChoice, ...] = get_args(LLMChoice)
-FEWEST_FOR_A_VOTE = 3  # of two that differ, a vote cannot tell which is right
 COLLECT_AFTER = 100_000  # allocations between two passes of the cycle collector
 
 
-Aggregate = Literal["adjudicate", "majority", "dawid-skene"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 T = TypeVar("T")
 
@@ -141,13 +143,6 @@ def assemble(
     voters = [labeler.spec.labeler_id for labeler in (*local, *asking)]
     adjudicator = aggregator = None
     if settings.aggregate != "adjudicate":
-        if len(voters) < FEWEST_FOR_A_VOTE:
-            raise SettingError(
-                f"--aggregate {settings.aggregate} needs {FEWEST_FOR_A_VOTE} labelers, and there are {len(voters)}",
-                "name more, as in --labelers rule,llm:gpt-4o,llm:gpt-4o@stepwise, or leave out --aggregate",
-            )
-        from teachback.agents.aggregate.consolidate import aggregator_spec
-
         aggregator = aggregator_spec(settings.aggregate, voters)
     elif asking and len(voters) > 1:
         adjudicator = crew.adjudicator(voters)
@@ -174,14 +169,18 @@ class _Crew:
     def llm_labeler(self, ref: LabelerRef) -> LLMLabeler:
         settings = self._settings
         prompt = self._prompt("llm_labeler", ref.prompt)
-        return LLMLabeler(self._client(ref), prompt, settings.scope)
+        examples = example_source(prompt, self._connection, settings.scope)
+        return LLMLabeler(self._client(ref), prompt, settings.scope, examples, settings.repeat)
 
     def adjudicator(self, voters: Sequence[str]) -> Adjudicator:
         # Its verdicts belong to these voters: another teacher's disputes in the same store are none of its business.
         settings = self._settings
         prompt = self._prompt("adjudicator", settings.adjudicator_prompt)
         first = next(ref for ref in settings.lineup if ref.kind == "llm")
-        return Adjudicator(self._client(first), prompt, settings.scope, voters)
+        shown = None
+        if settings.show_reliability and self._connection is not None:
+            shown = reliability(self._connection, voters)
+        return Adjudicator(self._client(first), prompt, settings.scope, voters, shown)
 
     def _client(self, ref: LabelerRef) -> LLMClient:
         endpoint = settings_of(ref, self._settings.endpoint, self._settings.endpoints)
@@ -260,6 +259,7 @@ async def _teach(
     cache = StoreCallCache(writer, connection)
     assembled = assemble(settings, cache, connection=connection)
     try:
+        _refuse_open_batches(connection, assembled)
         summary = await teach(
             writer,
             connection,
@@ -273,19 +273,34 @@ async def _teach(
     finally:
         await assembled.aclose()
     left_out = {f"{client.settings.model}: {name}" for client in assembled.clients for name in client.left_out}
-    if settings.aggregate != "adjudicate" and assembled.teachers.aggregator:
-        from teachback.agents.aggregate.consolidate import consolidate
+    aggregated = await aggregate(writer, connection, settings, assembled.teachers, summary)
+    return replace(summary, left_out=tuple(sorted(left_out)), aggregated=aggregated)
 
-        await asyncio.to_thread(
-            consolidate,
-            connection,
-            writer,
-            summary.teacher_id,
-            assembled.teachers.aggregator,
-            settings.aggregate,
-            summary.run_id,
-        )
-    return replace(summary, left_out=tuple(sorted(left_out)))
+
+def _refuse_open_batches(connection: duckdb.DuckDBPyConnection, assembled: Assembled) -> None:
+    for client in assembled.clients:
+        waiting = Ledger(connection, client.settings.identity, client.settings.model).open_batches()
+        if waiting:
+            raise SettingError(
+                f"{len(waiting)} batches of {client.settings.model} are under way, and asking one by one would pay for "
+                "their requests twice",
+                "run the same command with --batch: it fetches what is there; cancelled batches are fetched too",
+            )
+
+
+async def aggregate(
+    writer: Writer,
+    connection: duckdb.DuckDBPyConnection,
+    settings: TeacherSettings,
+    teachers: Teachers,
+    summary: TeachSummary,
+) -> Consolidated | None:
+    """Have the teacher's aggregator vote over all targets, where it has one."""
+    if teachers.aggregator is None:
+        return None
+    return await asyncio.to_thread(
+        consolidate, connection, writer, summary.teacher_id, teachers.aggregator, settings.aggregate, summary.run_id
+    )
 
 
 def _run(main: Coroutine[Any, Any, T]) -> T:

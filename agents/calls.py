@@ -7,8 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Protocol, overload
 
-from pydantic_core import from_json
-
+from teachback.agents.completion import Completion, Token, read_completion
 from teachback.errors import TeacherReplyError
 from teachback.store.identity import content_id
 
@@ -114,18 +113,18 @@ class TokenLogprob:
 
 
 class TokenTrace(Sequence[TokenLogprob]):
-    """The tokens of an answer; each is read from the endpoint's JSON only when it is looked at.
+    """The tokens of an answer; the alternatives of each are read only when it is looked at.
 
     Args:
-        entries: The answer's `logprobs.content`.
+        tokens: The answer's `logprobs.content`.
     """
 
-    def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        self._entries = entries
-        self.texts: list[str] = [entry["token"] for entry in entries]
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = tokens
+        self.texts: list[str] = [token.token for token in tokens]
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._tokens)
 
     @overload
     def __getitem__(self, index: int) -> TokenLogprob: ...
@@ -135,14 +134,10 @@ class TokenTrace(Sequence[TokenLogprob]):
 
     def __getitem__(self, index: int | slice) -> TokenLogprob | Sequence[TokenLogprob]:
         if isinstance(index, slice):
-            return TokenTrace(self._entries[index])
-        entry = self._entries[index]
-        others = entry.get("top_logprobs") or ()
-        return TokenLogprob(
-            entry["token"],
-            float(entry["logprob"]),
-            tuple((other["token"], float(other["logprob"])) for other in others),
-        )
+            return TokenTrace(self._tokens[index])
+        token = self._tokens[index]
+        others = tuple((other.token, other.logprob) for other in token.alternatives())
+        return TokenLogprob(token.token, token.logprob, others)
 
 
 @dataclass(frozen=True)
@@ -192,7 +187,7 @@ class LLMCall:
 
     def answer(self) -> "Answer":
         """Return the response, parsed."""
-        return Answer(self.llm_call_id, self.report_id, from_json(self.response or "{}"))
+        return Answer(self.llm_call_id, self.report_id, read_completion(self.response or "{}"))
 
 
 @dataclass(frozen=True)
@@ -202,12 +197,12 @@ class Answer:
     Attributes:
         llm_call_id: The call.
         report_id: The report that was asked about.
-        body: The endpoint's JSON.
+        completion: What came back.
     """
 
     llm_call_id: str
     report_id: str
-    body: Mapping[str, Any]
+    completion: Completion
 
     def text(self) -> str:
         """Return what the model said.
@@ -215,30 +210,24 @@ class Answer:
         Raises:
             TeacherReplyError: It refused, was cut off, or said nothing.
         """
-        choice = self._choice()
-        message = choice.get("message") or {}
-        if message.get("refusal"):
-            raise TeacherReplyError(self.report_id, f"the model refused: {clip(message['refusal'])}")
-        finish = choice.get("finish_reason")
-        if finish == "length":
+        choice = self.completion.choice
+        if choice is None:
+            raise TeacherReplyError(self.report_id, "the endpoint's answer has no choices")
+        if choice.message.refusal:
+            raise TeacherReplyError(self.report_id, f"the model refused: {clip(choice.message.refusal)}")
+        if choice.finish_reason == "length":
             raise TeacherReplyError(self.report_id, "the answer was cut off at max_tokens")
-        if finish == "content_filter":
+        if choice.finish_reason == "content_filter":
             raise TeacherReplyError(self.report_id, "the endpoint's content filter stopped the answer")
-        content = message.get("content")
-        if not isinstance(content, str) or not content.strip():
+        content = choice.message.content
+        if not content or not content.strip():
             raise TeacherReplyError(self.report_id, "the answer is empty")
         return content
 
     def tokens(self) -> TokenTrace:
         """Return the tokens of what was said, with their log-probabilities; empty when the endpoint gave none."""
-        return TokenTrace((self._choice().get("logprobs") or {}).get("content") or [])
-
-    def _choice(self) -> Mapping[str, Any]:
-        choices = self.body.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise TeacherReplyError(self.report_id, "the endpoint's answer has no choices")
-        choice: Mapping[str, Any] = choices[0]
-        return choice
+        choice = self.completion.choice
+        return TokenTrace((choice.logprobs.content if choice and choice.logprobs else None) or [])
 
 
 class CallCache(Protocol):

@@ -55,6 +55,7 @@ class LLMClient:
         self.budget = budget or Budget()
         self.postpone = postpone
         self.outbox: dict[str, ChatRequest] = {}
+        self.outbox_egress: set[str] = set()  # the policies of what it holds
         self.sent = 0  # requests sent, attempts counted each
         self.served = 0  # calls answered by the cache
         self.left_out: set[str] = set()  # parameters that the model turned out not to take
@@ -144,12 +145,17 @@ class LLMClient:
         """
         check_egress(self.settings, egress)
         request_hash = self.request_hash(request)
-        cached = self.cache.get(request_hash)
+        cached, again = self.cache.get(request_hash), False
         if cached is not None and cached.error is None:
+            answer = cached.answer()
             try:
-                reading = read(cached.answer())
-            except TeacherReplyError:
-                pass  # the reader has become stricter since: ask again
+                reading = read(answer)
+            except TeacherReplyError as error:
+                # It came in a batch, unread, or the reader has become stricter since: ask again, saying what is wrong.
+                second = repair_request(request, answer, error.reason)
+                if second is None:
+                    raise
+                request, again = second, True
             else:
                 self.served += 1
                 return cached, reading
@@ -157,11 +163,12 @@ class LLMClient:
             raise self._fatal
         if self.postpone:
             self.outbox[request_hash] = request
+            self.outbox_egress.add(egress)
             raise Postponed
         running = self._in_flight.get(request_hash)
         if running is not None:
             return await self._share(running, request, read)
-        task = asyncio.create_task(self._ask_and_store(request, request_hash, read))
+        task = asyncio.create_task(self._ask_and_store(request, request_hash, read, repaired=again))
         self._in_flight[request_hash] = task
         task.add_done_callback(lambda _: self._in_flight.pop(request_hash, None))
         return await asyncio.shield(task)
@@ -177,14 +184,14 @@ class LLMClient:
         return call, read(call.answer())
 
     async def _ask_and_store(
-        self, request: ChatRequest, request_hash: str, read: Callable[[Answer], T]
+        self, request: ChatRequest, request_hash: str, read: Callable[[Answer], T], *, repaired: bool
     ) -> tuple[LLMCall, T]:
-        call, answer = await self._answered(request, request_hash)
+        call, answer = await self._answered(request, request_hash, repaired=repaired)
         try:
             reading = read(answer)
         except TeacherReplyError as error:
             await self._store(record_refusal(call, error.reason))
-            second = repair_request(request, answer, error.reason)
+            second = None if repaired else repair_request(request, answer, error.reason)
             if second is None:
                 raise
             # Kept under the first request's name: what was asked is the same, and it is not asked a third time.
@@ -198,9 +205,7 @@ class LLMClient:
         await self._store(call)
         return call, reading
 
-    async def _answered(
-        self, request: ChatRequest, request_hash: str, *, repaired: bool = False
-    ) -> tuple[LLMCall, Answer]:
+    async def _answered(self, request: ChatRequest, request_hash: str, *, repaired: bool) -> tuple[LLMCall, Answer]:
         """Send a request until it is answered; what cannot be answered is stored as a failed call."""
         started = time.perf_counter()
         reserved = self._cost_at_most(request)

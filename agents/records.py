@@ -1,22 +1,16 @@
 """How a call is recorded: what it said, what it cost, or why it failed."""
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
-
-from pydantic_core import from_json
 
 from teachback.agents.calls import Answer, ChatRequest, LLMCall
+from teachback.agents.completion import Usage, read_completion, thinned
 from teachback.agents.prices import PriceList
 from teachback.agents.settings import LLMSettings
 
 __all__ = ["Attempted", "record_answer", "record_failure", "record_refusal"]
 
-LONG_RESPONSE = 65_536  # characters; longer ones are thinned before they are stored
-LEAST_LOGPROB = math.log(1e-4)  # alternatives below this probability are left out of long responses
+LONG_RESPONSE = 16_384  # characters; longer ones are thinned before they are stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +45,24 @@ def record_answer(
         settings: The endpoint.
         prices: What its tokens cost.
     """
-    body = _parsed(response)
-    usage: Mapping[str, Any] = body.get("usage") or {}
-    sent, returned = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    model = str(body.get("model") or settings.model)
+    completion = read_completion(response)
+    usage = completion.usage or Usage()
+    sent, cached, returned = usage.prompt_tokens, completion.cached_tokens, usage.completion_tokens
+    model = completion.model or settings.model
     cost: float | None = 0.0 if settings.is_local else None
     if cost is None and sent is not None and returned is not None:
         known = model if prices.price_of(model) else settings.model
         cost = prices.cost_usd(known, sent, cached, returned)
+    long = len(response) > LONG_RESPONSE and bool(completion.choices)
     call = replace(
         _record(attempted, model),
-        response=_thinned(body) if len(response) > LONG_RESPONSE else response,
+        response=thinned(completion) if long else response,
         prompt_tokens=sent,
         cached_tokens=cached,
         completion_tokens=returned,
         cost_usd=cost,
     )
-    return call, Answer(call.llm_call_id, call.report_id, body)
+    return call, Answer(call.llm_call_id, call.report_id, completion)
 
 
 def record_failure(attempted: Attempted, model: str, error: str) -> LLMCall:
@@ -102,24 +96,3 @@ def _record(attempted: Attempted, model: str) -> LLMCall:
         repaired=attempted.repaired,
         sample=request.sample,
     )
-
-
-def _parsed(response: str) -> Mapping[str, Any]:
-    try:
-        body = from_json(response)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _thinned(body: Mapping[str, Any]) -> str:
-    for choice in body.get("choices") or ():
-        for entry in (choice.get("logprobs") or {}).get("content") or ():
-            entry.pop("bytes", None)
-            others = entry.get("top_logprobs") or ()
-            entry["top_logprobs"] = [
-                {"token": other["token"], "logprob": other["logprob"]}
-                for other in others
-                if other["logprob"] >= LEAST_LOGPROB
-            ]
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

@@ -22,11 +22,10 @@ def repair_request(request: ChatRequest, answer: Answer, reason: str) -> ChatReq
         answer: What came back.
         reason: Why it cannot be used.
     """
-    choices = answer.body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    if (choice.get("message") or {}).get("refusal") or choice.get("finish_reason") == "content_filter":
+    choice = answer.completion.choice
+    if choice and (choice.message.refusal or choice.finish_reason == "content_filter"):
         return None
-    if choice.get("finish_reason") == "length":
+    if choice and choice.finish_reason == "length":
         return replace(request, max_tokens=ROOM * request.max_tokens)
     try:
         said = answer.text()

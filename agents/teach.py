@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from teachback.agents.aggregate.consolidate import Consolidated
 from teachback.agents.call_cache import Bill, StoreCallCache, write_durably
 from teachback.agents.graph import TeacherGraph, build_graph, label_chunk
 from teachback.agents.labeler import Teachers, Verdict
@@ -72,6 +73,7 @@ class Progress:
         silent: Targets on which one had read too little of the report to object.
         disputed: Targets that needed a decision.
         decided: Disputes that were decided.
+        left_open: Disputes that were left to a person.
         bill: What was asked and what it cost, so far.
     """
 
@@ -83,6 +85,7 @@ class Progress:
     silent: int = 0
     disputed: int = 0
     decided: int = 0
+    left_open: int = 0
     bill: Bill = field(default_factory=Bill)
 
 
@@ -97,6 +100,7 @@ class TeachSummary:
         progress: Counts of this run.
         failures: What could not be done.
         left_out: Request parameters that a model turned out not to take, as `model: parameter`.
+        aggregated: What a vote over all targets came to, where that is how the teacher decides.
     """
 
     teacher_id: str
@@ -105,6 +109,7 @@ class TeachSummary:
     progress: Progress
     failures: tuple[Failure, ...] = ()
     left_out: tuple[str, ...] = ()
+    aggregated: Consolidated | None = None
 
 
 async def teach(
@@ -235,7 +240,9 @@ class _Job:
         progress.agreed += state.get("agreed", 0)
         progress.silent += state.get("silent", 0)
         progress.disputed += sum(map(len, state.get("disputes", {}).values()))
-        progress.decided += sum(map(len, state.get("verdicts", {}).values()))
+        verdicts = [verdict for decided in state.get("verdicts", {}).values() for verdict in decided]
+        progress.decided += sum(verdict.label is not None for verdict in verdicts)
+        progress.left_open += sum(verdict.label is None for verdict in verdicts)
 
 
 def chunk_rows(state: ChunkState, teacher_id: str, run_id: str) -> Rows:

@@ -191,6 +191,9 @@ def label(
         _show_estimate(console, store, settings, selection, batch, as_json)
         return
     config = TeachConfig(selection, chunk, settings=_recorded(settings))
+    if batch:
+        _hand_in(console, store, settings, config, as_json)
+        return
     try:
         with LabelBar(console) as show:
             summary, tally = teach_store(store, settings, config, show)
@@ -226,6 +229,21 @@ def _show_estimate(
         print(json.dumps(estimate_json(estimate), indent=2))
     else:
         print_estimate(console, estimate)
+
+
+def _hand_in(console: Any, store: Path, settings: "TeacherSettings", config: Any, as_json: bool) -> None:
+    from teachback.agents.batch.job import label_in_batches
+    from teachback.cli.batch_outcome import batch_json, print_batches
+    from teachback.cli.label_outcome import LabelBar
+
+    with LabelBar(console) as show:
+        outcome, tally = label_in_batches(store, settings, config, show)
+    if as_json:
+        print(json.dumps(batch_json(outcome, tally), indent=2))
+    else:
+        print_batches(console, store, outcome, tally)
+    if outcome.exhausted:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _recorded(settings: "TeacherSettings") -> dict[str, Any]:
