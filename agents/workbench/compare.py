@@ -14,7 +14,7 @@ from teachback.agents.client import LLMClient
 from teachback.agents.llm_labeler import LLMLabeler
 from teachback.agents.stand_in import MODEL as STAND_IN
 from teachback.agents.workbench.ask import SampleLabels, label_sample
-from teachback.agents.workbench.desk import Desk, Model, load_asking_prompt, open_desk, priced_client
+from teachback.agents.workbench.desk import Desk, Model, labeler_for, load_asking_prompt, open_desk, priced_client
 from teachback.agents.workbench.flipped import FlippedReport, find_flipped
 from teachback.agents.workbench.looks import COMMAND, FINAL_COMMAND, Looks, look_row, read_looks
 from teachback.agents.workbench.sample import Sample, check_split, draw_sample
@@ -168,7 +168,7 @@ class _Comparing:
         looks = read_looks(desk.connection, sample.split, [prompt.prompt_id for prompt in self._prompts])
         cache = StoreCallCache(desk.writer, desk.connection)
         async with priced_client(desk.endpoint, cache, settings.max_usd) as client:
-            labelers = [LLMLabeler(client, prompt, settings.scope) for prompt in self._prompts]
+            labelers = [labeler_for(client, prompt, settings.scope, desk.connection) for prompt in self._prompts]
             self._keep_members(labelers)
             command = FINAL_COMMAND if settings.final else COMMAND
             with recorded_run(desk.writer, command, self._recorded(client), settings.seed) as run:
@@ -177,8 +177,8 @@ class _Comparing:
                 said = await self._ask(labelers, run)
                 if client.stopped:
                     raise client.stopped
-                desk.writer.write(look_row(looks, len(sample.reports), run.run_id))
                 comparison = self._compare(labelers, said, looks, run)
+                desk.writer.write(look_row(looks, comparison.paired, run.run_id))
                 run.summary.update(verdict=verdict(comparison), bill=asdict(cache.bill))
         return comparison
 

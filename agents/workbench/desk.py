@@ -11,13 +11,16 @@ from teachback.agents.assemble import LLMChoice
 from teachback.agents.budget import Budget
 from teachback.agents.call_cache import StoreCallCache
 from teachback.agents.client import LLMClient
+from teachback.agents.examples import example_source
+from teachback.agents.llm_labeler import LLMLabeler
 from teachback.agents.settings import LLMSettings
 from teachback.agents.stand_in import stand_in_endpoint, stand_in_settings
 from teachback.errors import SettingError, StoreError
 from teachback.prompts import Prompt, load_prompt
+from teachback.store.report import Scope
 from teachback.store.writer import Writer
 
-__all__ = ["ROLE", "Desk", "Model", "load_asking_prompt", "open_desk", "priced_client"]
+__all__ = ["ROLE", "Desk", "Model", "labeler_for", "load_asking_prompt", "open_desk", "priced_client"]
 
 ROLE = "llm_labeler"  # whose prompts are tried: an adjudicator's disputes depend on whom it weighs
 
@@ -99,3 +102,15 @@ def load_asking_prompt(name: str) -> Prompt:
     if "findings" not in prompt.tasks:
         raise SettingError(f"prompt {name} does not ask for findings", "name one whose `task` has findings in it")
     return prompt
+
+
+def labeler_for(client: LLMClient, prompt: Prompt, scope: Scope, connection: duckdb.DuckDBPyConnection) -> LLMLabeler:
+    """Return the labeler that a prompt makes.
+
+    Args:
+        client: Whom it asks.
+        prompt: How it asks.
+        scope: The sections that it shows.
+        connection: The store, for prompts that show curated reports.
+    """
+    return LLMLabeler(client, prompt, scope, example_source(prompt, connection, scope))

@@ -13,8 +13,15 @@ from teachback.store.report import Report, Scope
 
 __all__ = ["Flip", "FlippedReport", "Outcome", "Segment", "Span", "cut", "find_flipped"]
 
-# Whether the flip set the label right, as F1 reads it: `neither` where both are right or both wrong.
-Outcome = Literal["better", "worse", "neither", "not curated"]
+# What the flip did to being right, as F1 reads it: `better` where B alone is right, `worse` where A alone is.
+Outcome = Literal["better", "worse", "both right", "both wrong", "not curated"]
+
+_OUTCOMES: Mapping[tuple[bool, bool], Outcome] = {
+    (True, True): "both right",
+    (True, False): "worse",
+    (False, True): "better",
+    (False, False): "both wrong",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +172,7 @@ def _flip(finding: str, a: Label, b: Label, code: int, positive: Collection[Stat
         return Flip(finding, a, b, None, "not curated")
     curated = STATUSES[code]
     right_a, right_b = ((label.status in positive) == (curated in positive) for label in (a, b))
-    outcome: Outcome = "neither" if right_a == right_b else "better" if right_b else "worse"
-    return Flip(finding, a, b, curated, outcome)
+    return Flip(finding, a, b, curated, _OUTCOMES[right_a, right_b])
 
 
 def _spans(flips: Sequence[Flip], section: str) -> list[Span]:

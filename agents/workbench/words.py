@@ -4,13 +4,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from teachback.agents.workbench.flipped import Outcome
 from teachback.store.quality.bootstrap import Estimate
+from teachback.store.quality.flips import ALPHA, FindingFlips
 
 if TYPE_CHECKING:
     from teachback.agents.workbench.compare import Comparison
 
-__all__ = ["METHOD", "as_change", "as_figure", "as_flips", "as_p", "as_usd", "verdict"]
+__all__ = ["METHOD", "OUTCOMES", "as_change", "as_figure", "as_flips", "as_p", "as_usd", "verdict"]
 
+OUTCOMES: Mapping[Outcome, str] = {
+    "better": "B is right",
+    "worse": "A is right",
+    "both right": "both are right",
+    "both wrong": "both are wrong",
+    "not curated": "not curated",
+}
 METHOD = (
     "F1 counts uncertain as not positive. Differences are B minus A with 95 % bootstrap intervals by patient. p is "
     "McNemar's mid-p-value, Holm's correction over the 13 findings. A finding is called better or worse where p is at "
@@ -28,6 +37,9 @@ def verdict(comparison: "Comparison") -> list[str]:
     told = [f"B is {how} on {_listed(named)}." for how, named in (("better", better), ("worse", worse)) if named]
     if not told:
         told = ["On no finding is B shown to be better or worse."]
+    hints = [f"{f.finding} ({as_change(f.gain)})" for f in flips.findings if _is_hint(f)]
+    if hints:
+        told.append(f"A hint, not shown once corrected for 13 findings: {_listed(hints)}.")
     told += [_overall(name, gain) for name, gain in (("micro", flips.gain.micro), ("macro", flips.gain.macro))]
     told.append(
         f"{flips.flipped:,} of {flips.cells:,} labels flip, in {flips.flipped_reports:,} of "
@@ -51,9 +63,11 @@ def as_figure(estimate: Estimate) -> str:
     return "-" if math.isnan(estimate.value) else f"{estimate.value:.3f}"
 
 
-def as_flips(flips: Mapping[tuple[str, str], int]) -> list[str]:
-    """Return `present->uncertain 5` for each kind of flip."""
-    return [f"{old}->{new} {count:,}" for (old, new), count in flips.items()]
+def as_flips(flips: Mapping[tuple[str, str], int], most: int = 3) -> list[str]:
+    """Return `present->uncertain 5` for the most frequent kinds of flip, and how many others there are."""
+    told = [f"{old}->{new} {count:,}" for (old, new), count in flips.items()]
+    others = sum(list(flips.values())[most:])
+    return [*told[:most], f"others {others:,}"] if len(told) > most + 1 else told
 
 
 def as_p(p: float) -> str:
@@ -68,6 +82,12 @@ def as_usd(cost: float | None) -> str:
     if cost is None:
         return "unknown"
     return f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:,.4f}" if cost >= 0.001 else f"${cost:,.6f}"
+
+
+def _is_hint(finding: FindingFlips) -> bool:
+    return (
+        finding.shown == "not shown" and finding.test.mid_p <= ALPHA and (finding.gain.low > 0 or finding.gain.high < 0)
+    )
 
 
 def _overall(name: str, gain: Estimate) -> str:

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from teachback.cli import (
+    adjudication,
     demo,
     distill,
     doctor,
@@ -13,6 +14,8 @@ from teachback.cli import (
     import_,
     init_student,
     label,
+    prompts,
+    queue,
     rules,
     sql,
     stand_in_llm,
@@ -36,10 +39,13 @@ app.command("distill")(distill.distill)
 app.command("init-student")(init_student.init_student)
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
+app.command("adjudication")(adjudication.adjudication)
+app.command("queue")(queue.queue)
 app.command("sql")(sql.sql)
 app.command("label")(label.label)
 app.command("graph")(graph.graph)
 app.add_typer(import_.app, name="import")
+app.add_typer(prompts.app, name="prompts")
 app.add_typer(rules.app, name="rules")
 app.command("synth")(synth.synth)
 app.command("stand-in-llm")(stand_in_llm.stand_in_llm)

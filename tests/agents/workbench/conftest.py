@@ -1,0 +1,57 @@
+"""A store of synthetic reports with their truth, and two prompts: the shipped one, and one that says more."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from teachback.agents.settings import LLMSettings
+from teachback.agents.workbench.compare import CompareSettings, Comparison, compare_prompts
+from teachback.agents.workbench.desk import Model
+from teachback.prompts import load_prompt
+from teachback.store.corpora.imported import Corpus
+from teachback.store.corpora.intake import import_reports, reading_of
+from teachback.store.corpora.synthetic import generate
+from teachback.store.corpora.synthetic.curated import CURATOR, curated_labels
+from teachback.store.database import Store
+
+REPORTS = 160  # some thirty of them in `calibration`
+STAND_IN = Model("stand-in", LLMSettings())
+
+
+@pytest.fixture(scope="session")
+def curated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("curated") / "labels.duckdb"
+    pairs = ((entry.report, curated_labels(entry)) for entry in generate(REPORTS, seed=3))
+    corpus = Corpus("synthetic", licence=None, egress="any", source="generator")
+    with Store(path) as opened:
+        import_reports(opened, reading_of(pairs, corpus, [CURATOR], total=REPORTS))
+    return path
+
+
+@pytest.fixture
+def store(curated_store: Path, tmp_path: Path) -> Path:
+    for file in curated_store.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path / curated_store.name
+
+
+@pytest.fixture(scope="session")
+def framed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped prompt, with words around the report that make the stand-in err elsewhere."""
+    path = tmp_path_factory.mktemp("prompts") / "framed.md"
+    text = load_prompt("llm_labeler").text
+    path.write_text(text.replace("{{ report |", '{{ ("Read at night. " ~ report) |'), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def compare(store: Path, framed: Path) -> Callable[..., Comparison]:
+    """Compare the shipped prompt with the other, on 12 reports unless told otherwise."""
+
+    def run(**given: object) -> Comparison:
+        chosen = {"a": "default", "b": str(framed), "model": STAND_IN, "sample": 12} | given
+        return compare_prompts(store, CompareSettings(**chosen))  # type: ignore[arg-type]
+
+    return run
