@@ -74,7 +74,7 @@ def _warnings(draft: Draft, front_matter: FrontMatter, role: str) -> Iterator[Li
             f"temperature {parameters.temperature:g} makes answers vary from call to call",
             "set 0; --repeat raises it by itself where several answers are voted on",
         )
-    if parameters.top_logprobs is None or parameters.top_logprobs < 2:
+    if "findings" in front_matter.task and (parameters.top_logprobs or 0) < 2:
         yield _warn(
             line("top_logprobs"),
             "without log-probabilities labels have no confidence",
