@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,12 +47,18 @@ def framed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def run_on(store: Path, framed: Path, **given: object) -> Comparison:
+    """Compare the shipped prompt with the other, on 12 reports unless told otherwise."""
+    chosen = {"a": "default", "b": str(framed), "model": STAND_IN, "sample": 12} | given
+    return compare_prompts(store, CompareSettings(**chosen))  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def compare(store: Path, framed: Path) -> Callable[..., Comparison]:
-    """Compare the shipped prompt with the other, on 12 reports unless told otherwise."""
+    return partial(run_on, store, framed)
 
-    def run(**given: object) -> Comparison:
-        chosen = {"a": "default", "b": str(framed), "model": STAND_IN, "sample": 12} | given
-        return compare_prompts(store, CompareSettings(**chosen))  # type: ignore[arg-type]
 
-    return run
+@pytest.fixture(scope="session")
+def compared(curated_store: Path, framed: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """A comparison for tests that only look at it."""
+    return run_on(Path(shutil.copy(curated_store, tmp_path_factory.mktemp("compared") / "labels.duckdb")), framed)
