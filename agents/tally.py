@@ -10,11 +10,11 @@ from teachback.agents.stand_in import MODEL as STAND_IN
 __all__ = ["LabelerVotes", "ModelBill", "Tally", "tally"]
 
 _VOTES = """
-    SELECT b.kind, b.name, l.task, count(DISTINCT l.report_id), histogram(l.status)
+    SELECT b.kind, b.name, l.task, count(DISTINCT l.report_id), histogram(l.status), b.labeler_id
     FROM committed c JOIN teacher_members m USING (teacher_id)
     JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
     JOIN labelers b ON b.labeler_id = m.labeler_id
-    WHERE c.teacher_id = $teacher GROUP BY b.kind, b.name, l.task, m.place ORDER BY l.task DESC, m.place
+    WHERE c.teacher_id = $teacher GROUP BY b.kind, b.name, b.labeler_id, l.task, m.place ORDER BY l.task DESC, m.place
 """
 _PAIRS = """
     WITH votes AS (
@@ -45,6 +45,10 @@ _BILL = """
         SELECT DISTINCT l.llm_call_id FROM committed c JOIN teacher_members m USING (teacher_id)
         JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
         WHERE c.teacher_id = $teacher AND l.llm_call_id IS NOT NULL
+        UNION
+        SELECT a.llm_call_id FROM committed c JOIN teacher_members m USING (teacher_id)
+        JOIN adjudications a ON a.report_id = c.report_id AND a.labeler_id = m.labeler_id
+        WHERE c.teacher_id = $teacher AND a.llm_call_id IS NOT NULL
     )
     SELECT model, count(*), coalesce(sum(prompt_tokens), 0)::BIGINT, coalesce(sum(completion_tokens), 0)::BIGINT,
         sum(cost_usd)
@@ -62,6 +66,7 @@ class LabelerVotes:
         task: The task.
         reports: Reports that it gave such labels on.
         statuses: Status to number of labels.
+        labeler_id: Its id.
     """
 
     kind: str
@@ -69,6 +74,7 @@ class LabelerVotes:
     task: str
     reports: int
     statuses: Mapping[str, int]
+    labeler_id: str = ""
 
 
 @dataclass(frozen=True)

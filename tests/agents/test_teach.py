@@ -227,7 +227,7 @@ def test_stand_in_labels_adjudicates_and_is_asked_once(store: Path) -> None:
         settings = stand_in_settings(LLMSettings(), base_url)
         first, client = label_by_stand_in(store, settings)
         assert first.progress.bill.calls == client.sent
-        assert first.progress.disputed == first.progress.decided > 0
+        assert first.progress.disputed == first.progress.decided + first.progress.left_open > 0
         again, idle = label_by_stand_in(store, settings)
         assert (again.run_id, idle.sent) == (None, 0)
     assert ask(store, "SELECT DISTINCT model FROM labelers WHERE kind <> 'rule'") == [("stand-in",)]
@@ -239,7 +239,7 @@ def test_stand_in_labels_adjudicates_and_is_asked_once(store: Path) -> None:
         SELECT count(*), count(b.kind) FROM (SELECT unnest(weighed) AS label_id FROM adjudications)
         LEFT JOIN labels USING (label_id) LEFT JOIN labelers b USING (labeler_id)
     """
-    assert ask(store, weighed) == [(2 * first.progress.decided, 2 * first.progress.decided)]
+    assert ask(store, weighed) == [(2 * first.progress.disputed, 2 * first.progress.disputed)]
 
 
 def test_answers_are_reused_by_another_teacher(store: Path) -> None:
@@ -274,6 +274,7 @@ def test_tally_counts_votes_agreement_and_verdicts(store: Path) -> None:
     assert sum(adjudicator.statuses.values()) == summary.progress.decided
     assert (counted.agreed, counted.disagreed) == (summary.progress.agreed, summary.progress.disputed)
     assert counted.kept_rule + counted.kept_llm + counted.kept_other == summary.progress.decided
+    assert counted.left_open == summary.progress.left_open <= counted.undecided
     assert counted.agreed + counted.disagreed == 520
     assert counted.stood_in
     assert sum(bill.calls for bill in counted.bill) == summary.progress.bill.calls

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from teachback.agents.aggregate.consolidate import Consolidated
 from teachback.agents.tally import Tally
 from teachback.agents.teach import Progress as Standing
 from teachback.agents.teach import TeachSummary
@@ -23,6 +24,7 @@ from teachback.store.label import STATUSES, Failure
 __all__ = ["LabelBar", "outcome_json", "print_outcome", "print_tally"]
 
 MOST_FAILURES_SHOWN = 10
+LEFT_OUT_MEANS = "without logprobs there is no confidence (--repeat 5 gives one by votes)"
 NO_MONEY = "stand-in: no money was spent"
 
 
@@ -70,14 +72,18 @@ def print_outcome(console: Console, store: Path, summary: TeachSummary, tally: T
         )
     console.print(_votes_table(tally))
     if tally.agreed or tally.disagreed:
-        console.print(_agreement_table(tally))
+        console.print(_agreement_table(tally, aggregated=summary.aggregated is not None))
+    if summary.aggregated:
+        console.print(_reliability_table(summary.aggregated, tally))
+    for parameter in summary.left_out:
+        console.print(f"[yellow]{parameter}[/yellow] is not taken by the model and was left out: {LEFT_OUT_MEANS}")
     if tally.bill or summary.progress.bill.failed:
         console.print(_bill_table(summary, tally))
         if tally.stood_in:
             console.print(NO_MONEY)
     if summary.failures:
         _print_failures(console, summary.failures)
-    _print_next(console, store)
+    _print_next(console, store, tally, aggregated=summary.aggregated is not None)
 
 
 def print_tally(console: Console, tally: Tally) -> None:
@@ -100,6 +106,8 @@ def outcome_json(summary: TeachSummary, tally: Tally) -> dict[str, Any]:
         "selected": summary.selected,
         "run": asdict(summary.progress),
         "failures": [asdict(failure) for failure in summary.failures],
+        "left_out": list(summary.left_out),
+        "aggregated": asdict(summary.aggregated) if summary.aggregated else None,
         "teacher": {**asdict(tally), "disagreed": tally.disagreed, "stand_in": tally.stood_in},
     }
 
@@ -121,20 +129,37 @@ def _votes_table(tally: Tally) -> Table:
     return table
 
 
-def _agreement_table(tally: Tally) -> Table:
-    table = _table("Rules and model, target by target", ("",), ("targets", "share"))
+def _agreement_table(tally: Tally, *, aggregated: bool) -> Table:
+    voters = sum(votes.kind != "adjudicator" and votes.task == "findings" for votes in tally.votes)
+    table = _table(
+        "Rules and model, target by target" if voters == 2 else "Target by target", ("",), ("targets", "share")
+    )
     compared = tally.agreed + tally.disagreed
+    decider = "the vote" if aggregated else "adjudicator"
     rows = [
         ("agree", tally.agreed),
         ("differ", tally.disagreed),
-        ("  adjudicator kept the rules' status", tally.kept_rule),
-        ("  adjudicator kept the model's status", tally.kept_llm),
-        ("  adjudicator chose a third status", tally.kept_other),
+        (f"  {decider} kept the rules' status", tally.kept_rule),
+        (f"  {decider} kept a model's status", tally.kept_llm),
+        (f"  {decider} chose another status", tally.kept_other),
     ]
-    if tally.undecided:
-        rows.append(("  nothing to decide: one read less of the report", tally.undecided))
+    if tally.left_open:
+        rows.append(("  adjudicator could not tell: left to a person", tally.left_open))
+    if tally.undecided > tally.left_open:
+        rows.append(("  nothing to decide: one read less of the report", tally.undecided - tally.left_open))
     for name, targets in rows:
         table.add_row(name, f"{targets:,}", f"{targets / compared:.1%}")
+    return table
+
+
+def _reliability_table(aggregated: Consolidated, tally: Tally) -> Table:
+    title = f"The vote: {aggregated.changed:,} of {aggregated.items:,} targets differ from a plain majority"
+    names = {votes.labeler_id: votes.name for votes in tally.votes}
+    table = _table(title, ("labeler",), ("votes", "followed", "estimated right"))
+    for member in aggregated.members:
+        right = "-" if member.accuracy is None else f"{member.accuracy:.1%}"
+        name = names.get(member.labeler_id, member.labeler_id)
+        table.add_row(name, f"{member.votes:,}", f"{member.agreement:.1%}", right)
     return table
 
 
@@ -164,12 +189,15 @@ def _print_failures(console: Console, failures: Sequence[Failure]) -> None:
     console.print(f"  {shlex.join(['teachback', *sys.argv[1:]])}", highlight=False, soft_wrap=True)
 
 
-def _print_next(console: Console, store: Path) -> None:
+def _print_next(console: Console, store: Path, tally: Tally, *, aggregated: bool) -> None:
     console.print("Next:")
-    commands = (
-        f"teachback sql {shlex.quote(str(store))} \"SELECT * FROM teacher_labels WHERE decided_by = 'adjudicated'\"",
+    how = "aggregated" if aggregated else "adjudicated"
+    commands = [
+        f"teachback sql {shlex.quote(str(store))} \"SELECT * FROM teacher_labels WHERE decided_by = '{how}'\"",
         f"teachback distill {shlex.quote(str(store))}",
         f"teachback evaluate {shlex.quote(str(store))}",
-    )
+    ]
+    if tally.left_open:
+        commands.insert(0, f"teachback queue {shlex.quote(str(store))}")
     for command in commands:
         console.print(f"  {command}", highlight=False, soft_wrap=True)
