@@ -28,8 +28,7 @@ __all__ = ["Opinion", "Rendering", "Trial", "render_prompt", "try_prompt"]
 WITHHELD = ("gate", "test")  # splits whose curated labels are kept from whoever writes prompts
 
 _OTHERS = """
-    SELECT l.labeler_id, b.name, b.kind, p.name, l.target, l.status
-    FROM labels l JOIN labelers b USING (labeler_id) LEFT JOIN prompts p ON p.prompt_id = b.prompt_id
+    SELECT l.labeler_id, b.name, l.target, l.status FROM labels l JOIN labelers b USING (labeler_id)
     WHERE l.report_id = $report AND l.task = 'findings' AND b.kind <> 'human' AND l.labeler_id <> $mine
     QUALIFY row_number() OVER (PARTITION BY l.labeler_id, l.target ORDER BY l.created_at DESC, l.label_id) = 1
     ORDER BY min(l.created_at) OVER (PARTITION BY l.labeler_id), l.labeler_id
@@ -206,8 +205,8 @@ def _others(connection: duckdb.DuckDBPyConnection, report_id: str, mine: str) ->
     names: dict[str, str] = {}
     said: dict[str, dict[str, Status]] = {}
     rows = connection.execute(_OTHERS, {"report": report_id, "mine": mine}).fetchall()
-    for labeler_id, name, kind, prompt, target, status in rows:
-        names[labeler_id] = f"{name}@{prompt}" if kind == "llm" and prompt else name
+    for labeler_id, name, target, status in rows:
+        names[labeler_id] = name
         said.setdefault(labeler_id, {})[target] = status
     return tuple(Opinion(names[labeler_id], statuses) for labeler_id, statuses in said.items())
 
