@@ -20,7 +20,7 @@ from teachback.prompts import Prompt, load_prompt
 from teachback.store.report import Scope
 from teachback.store.writer import Writer
 
-__all__ = ["ROLE", "Desk", "Model", "labeler_for", "load_asking_prompt", "open_desk", "priced_client"]
+__all__ = ["ROLE", "Desk", "Model", "check_model", "labeler_for", "load_asking_prompt", "open_desk", "priced_client"]
 
 ROLE = "llm_labeler"  # whose prompts are tried: an adjudicator's disputes depend on whom it weighs
 
@@ -61,10 +61,7 @@ def open_desk(store: Path, model: Model) -> Iterator[Desk]:
         StoreError: There is no such store, or another process writes it.
         SettingError: There is no model to ask.
     """
-    if model.llm == "none":
-        raise SettingError(
-            "there is no model to ask", "set OPENAI_API_KEY or OPENAI_BASE_URL, or try it with --llm stand-in"
-        )
+    check_model(model)
     if not store.exists():
         raise StoreError(f"there is no store at {store}", "import reports first: `teachback import --help`")
     with ExitStack() as stack:
@@ -74,6 +71,18 @@ def open_desk(store: Path, model: Model) -> Iterator[Desk]:
         if model.llm == "stand-in":
             endpoint = stand_in_settings(endpoint, stack.enter_context(stand_in_endpoint()))
         yield Desk(writer, connection, endpoint)
+
+
+def check_model(model: Model) -> None:
+    """Check that there is a model to ask.
+
+    Raises:
+        SettingError: There is none.
+    """
+    if model.llm == "none":
+        raise SettingError(
+            "there is no model to ask", "set OPENAI_API_KEY or OPENAI_BASE_URL, or try it with --llm stand-in"
+        )
 
 
 def priced_client(endpoint: LLMSettings, cache: StoreCallCache, max_usd: float | None = None) -> LLMClient:

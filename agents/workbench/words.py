@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from teachback.agents.workbench.flipped import Outcome
 from teachback.store.quality.bootstrap import Estimate
-from teachback.store.quality.flips import ALPHA, FindingFlips
+from teachback.store.quality.flips import ALPHA, FindingFlips, Kind
 
 if TYPE_CHECKING:
     from teachback.agents.workbench.compare import Comparison
@@ -63,7 +63,7 @@ def as_figure(estimate: Estimate) -> str:
     return "-" if math.isnan(estimate.value) else f"{estimate.value:.3f}"
 
 
-def as_flips(flips: Mapping[tuple[str, str], int], most: int = 3) -> list[str]:
+def as_flips(flips: Mapping[Kind, int], most: int = 3) -> list[str]:
     """Return `present->uncertain 5` for the most frequent kinds of flip, and how many others there are."""
     told = [f"{old}->{new} {count:,}" for (old, new), count in flips.items()]
     others = sum(list(flips.values())[most:])

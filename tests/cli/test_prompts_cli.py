@@ -146,6 +146,22 @@ def test_two_prompts_are_compared_and_the_second_time_nothing_is_asked(store: Pa
     assert said(*words)["calls_sent"] == 10
 
 
+def test_the_bill_comes_first_where_it_is_asked_for(store: Path, mine: Path) -> None:
+    words = ("prompts", "compare", "default", mine, "--store", store, "--llm", "stand-in", "--sample", "10")
+    before = said(*words, "--dry-run")
+    assert [(agent["cached"], agent["calls"]) for agent in before["agents"]] == [(0, 10), (0, 10)]
+    assert said(*words)["calls_sent"] == 20
+    mine.write_text(mine.read_text("utf-8").replace("You never", "You most certainly never"), encoding="utf-8")
+    after = said(*words, "--dry-run")
+    assert [(agent["cached"], agent["calls"]) for agent in after["agents"]] == [(10, 0), (0, 10)]
+    assert "mean answer of 20 stored calls of this model" in after["agents"][1]["basis"]
+    assert said("sql", store, "SELECT count(*) AS looks FROM looks") == [{"looks": 1}]
+    priced = said(
+        *words[:6], "--llm", "openai", "--base-url", "http://models.example/v1", "--sample", "10", "--dry-run"
+    )
+    assert 0 < priced["cost_usd"] < priced["cost_at_most_usd"]
+
+
 def test_test_is_kept_for_final(store: Path, mine: Path) -> None:
     words = ("prompts", "compare", "default", mine, "--store", store, "--llm", "stand-in", "--sample", "5")
     assert "--final" in error_of(*words, "--split", "test").remedy

@@ -208,6 +208,10 @@ def compare(
     base_url: BaseUrlOption = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests at once.", rich_help_panel=WHO)] = 16,
     allow_egress_to: EgressOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print calls, tokens and USD, and send nothing.", rich_help_panel=COST),
+    ] = False,
     max_usd: Annotated[
         float | None, typer.Option(min=0, help="Stop before more than this is spent.", rich_help_panel=COST)
     ] = None,
@@ -228,8 +232,10 @@ def compare(
     from rich.console import Console
 
     from teachback.agents.workbench.compare import CompareSettings, compare_prompts
+    from teachback.agents.workbench.forecast import estimate_compare
     from teachback.agents.workbench.page import write_page
     from teachback.cli.choices import one_of
+    from teachback.cli.estimate_outcome import estimate_json, print_estimate
     from teachback.cli.prompts_compare import CompareBar, print_comparison
     from teachback.store.report import SCOPES
 
@@ -246,6 +252,13 @@ def compare(
         max_usd=max_usd,
     )
     console = Console(stderr=as_json, highlight=False)
+    if dry_run:
+        estimate = estimate_compare(store, settings)
+        if as_json:
+            typer.echo(json.dumps(estimate_json(estimate), indent=2))
+        else:
+            print_estimate(console, estimate)
+        return
     try:
         with CompareBar() as show_progress:
             comparison = compare_prompts(store, settings, show_progress)
