@@ -274,8 +274,8 @@ def _notes(jury: Jury, disputes: Disputes, policies: Sequence[Policy], split: st
     if disputes.coarse.any():
         curators, alike = ", ".join(disputes.coarse_curators), int(disputes.alike().sum())
         notes.append(
-            f"{int(disputes.coarse.sum()):,} of {len(disputes):,} disputes are judged as present or not: {curators} marks "
-            f"only what is there; in {alike:,} of these the votes do not differ on that"
+            f"{int(disputes.coarse.sum()):,} of {len(disputes):,} disputes are judged as present or not: {curators} "
+            f"marks only what is there; in {alike:,} of these the votes do not differ on that"
         )
     if jury.saw_reliability and split not in ("gate", "test"):
         notes.append(

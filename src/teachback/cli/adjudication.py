@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from teachback.store.quality.adjudication import AdjudicationReport, Policy
     from teachback.store.quality.bootstrap import Estimate
 
-__all__ = ["adjudication"]
+__all__ = ["adjudication", "price_in_words", "sentence"]
 
 # Narrower than this, the intervals would wrap; a pipe has no width of its own.
 _MIN_WIDTH = 110

@@ -73,11 +73,11 @@ def _print(waiting: "Sequence[QueuedTarget]", rows: int) -> None:
 def _write_csv(file: Path, waiting: "Sequence[QueuedTarget]") -> None:
     with file.open("x", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(["report_id", "corpus", "task", "target", "why", "votes", "rationale", "adjudicator", "status"])
+        writer.writerow(["report_id", "corpus", "task", "target", "why", "votes", "rationale", "adjudicator"])
         for entry in waiting:
             votes = "\n".join(_said(vote) for vote in entry.votes)
             place = (entry.report_id, entry.corpus, entry.task, entry.target, entry.why)
-            writer.writerow([*place, votes, entry.rationale, entry.adjudicator, ""])  # the person's own: the status
+            writer.writerow([*place, votes, entry.rationale, entry.adjudicator])
 
 
 def _said(vote: "QueuedVote") -> str:
