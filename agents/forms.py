@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from teachback.agents.calls import Answer, JsonForm, clip
-from teachback.agents.logprobs import string_spans, token_starts, value_probabilities
+from teachback.agents.logprobs import entry_span, string_spans, token_starts, value_probabilities
 from teachback.errors import TeacherReplyError
 from teachback.prompts import Prompt, PromptSchema
 from teachback.store.label import FINDINGS, STATUSES, TASKS, Status, Task
@@ -149,10 +149,11 @@ def status_probabilities(answer: Answer, group: str, keys: Sequence[str]) -> tup
     starts = token_starts(text, tokens.texts)
     if starts is None:
         return {}, MISFIT_LOGPROBS
-    spans = string_spans(text)
+    quick = {key: entry_span(text, key, "status") for key in keys}
+    spans = string_spans(text) if None in quick.values() else {}
     found = {}
     for key in keys:
-        span = spans.get((group, key, "status"))
+        span = quick[key] or spans.get((group, key, "status"))
         probs = value_probabilities(text, tokens, starts, span, STATUSES) if span else None
         if probs is not None:
             found[key] = probs

@@ -14,6 +14,8 @@ MAX_PLACES = 50  # places of one quote that are looked at
 # Signs that models write for one another.
 _SIGNS = {"‘": "'", "’": "'", "‚": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"'} | dict.fromkeys("‐‑‒–—−", "-")
 
+_ASCII = {place: " " for place in range(128) if chr(place).isspace()} | {ord("`"): "'"}
+
 Span = tuple[int, int]
 
 
@@ -69,6 +71,8 @@ def _tolerant(quote: str, text: str) -> list[Span]:
 
 def _squeezed(wanted: str, folded: str, origins: Sequence[int]) -> list[Span]:
     # A blank more or less ("5mm", "edema.No effusion"): compared without any, and only as whole words.
+    if wanted not in folded.replace(" ", ""):
+        return []
     kept = [place for place, character in enumerate(folded) if character != " "]
     dense = "".join(folded[place] for place in kept)
     spans = []
@@ -96,8 +100,12 @@ def _is_whole(text: str, span: Span) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _folded(text: str) -> tuple[str, tuple[int, ...]]:
+def _folded(text: str) -> tuple[str, Sequence[int]]:
     # One case, runs of whitespace as one blank, plain signs; with the offset in the original of each character.
+    if text.isascii():
+        plain = text.translate(_ASCII).lower()
+        if "  " not in plain:
+            return plain, range(len(text))
     characters: list[str] = []
     origins: list[int] = []
     for offset, character in enumerate(text):

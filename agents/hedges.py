@@ -8,13 +8,12 @@ list of them (`agents/rules/cues.yaml`). A disease that its words do not assert 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from teachback.agents.grounding import ground, places
-from teachback.agents.rules import RuleEngine
+from teachback.agents.rules import packaged_engine
 from teachback.store.label import Evidence, Status
 
-__all__ = ["asserted", "hedge_rules_version"]
+__all__ = ["asserted", "hedge_rules_version", "shared_engine"]
 
 # Which place decides where a disease is spoken of more than once, as for findings: one sure sighting is enough.
 _RANK: Mapping[Status, int] = {"present": 3, "uncertain": 2, "absent": 1, "unmentioned": 0}
@@ -47,12 +46,18 @@ def asserted(phrase: str, quote: str, sections: Sequence[tuple[str, str]]) -> tu
 
 def hedge_rules_version() -> str:
     """Return the version of the rules that decide: it is part of who a labeler of diseases is."""
-    return _engine().ruleset.version
+    return packagedshared_engine().ruleset.version
+
+
+@lru_cache(maxsize=1)
+def shared_engine() -> RuleEngine:
+    """Return the rule engine that reads the words around a language model's labels; made once, as it takes a while."""
+    return RuleEngine()
 
 
 def _said(phrase: str, text: str, start: int, end: int) -> tuple[Status, str]:
     # Read at each place of the phrase within the quote; as everywhere, one sure sighting is enough.
-    readings = [_engine().says_of(text, *span) for span in _spans(phrase, text, start, end)]
+    readings = [packagedshared_engine().says_of(text, *span) for span in _spans(phrase, text, start, end)]
     status, cue = max(readings, key=lambda reading: _RANK[reading[0]])
     return status, "" if status == "present" else cue
 
@@ -70,8 +75,3 @@ def _spans(phrase: str, text: str, start: int, end: int) -> list[tuple[int, int]
 def _within(wording: str, quote: str, offset: int) -> Iterator[tuple[int, int]]:
     for place in places(wording, [("", quote)]):
         yield offset + place.start, offset + place.end
-
-
-@lru_cache(maxsize=1)
-def _engine() -> RuleEngine:
-    return RuleEngine()

@@ -9,15 +9,17 @@ if it narrows the statuses down, its probability is shared evenly among those th
 nothing and is left out.
 """
 
+import json
 import math
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 from teachback.agents.calls import TokenLogprob
 
-__all__ = ["string_spans", "token_starts", "value_probabilities"]
+__all__ = ["entry_span", "string_spans", "token_starts", "value_probabilities"]
 
 Path = tuple[str | int, ...]
 
@@ -63,6 +65,25 @@ def string_spans(text: str) -> dict[Path, tuple[int, int]]:
     return spans
 
 
+def entry_span(text: str, key: str, field: str) -> tuple[int, int] | None:
+    """Find the string value of one field of one entry, where its key stands unescaped; much faster than all spans.
+
+    Args:
+        text: Valid JSON, in which `key` is the key of an object that has `field`.
+        key: The entry's key.
+        field: The field of the entry.
+
+    Returns:
+        Offsets of the value's characters between the quotes; None where it has to be looked for among all values.
+    """
+    # Inside a string its quotes would be escaped, so `"key": {` can be nothing else. Of a key given twice, readers of
+    # JSON take the last.
+    found = None
+    for found in _entry_pattern(key, field).finditer(text):
+        pass
+    return found.span(1) if found else None
+
+
 def token_starts(text: str, tokens: Sequence[str]) -> list[int] | None:
     """Return where each token begins in the text; None when the tokens do not join to exactly the text."""
     if "".join(tokens) != text:
@@ -87,7 +108,7 @@ def value_probabilities(
     """
     begin, end = span
     said = text[begin:end]
-    closed = {value: f'{value}"' for value in values}
+    allowed = tuple(values)
     mass = dict.fromkeys(values, 0.0)
     path = 1.0  # probability of what was said of the value so far
     for index in _overlapping(starts, begin, end):
@@ -97,12 +118,12 @@ def value_probabilities(
         for other, logprob in token.alternatives:
             if other == token.token or not other.startswith(before):
                 continue
-            left_open = _compatible(prefix + other[len(before) :], closed)
-            if len(left_open) < len(values):
+            left_open = _left_open(prefix + other[len(before) :], allowed)
+            if len(left_open) < len(allowed):
                 for value in left_open:
                     mass[value] += path * math.exp(logprob) / len(left_open)
         path *= math.exp(token.logprob)
-        if len(_compatible(prefix + token.token[len(before) :], closed)) <= 1:
+        if len(_left_open(prefix + token.token[len(before) :], allowed)) <= 1:
             break
     mass[said] = mass.get(said, 0.0) + path
     total = sum(mass.values())
@@ -114,8 +135,14 @@ def _overlapping(starts: Sequence[int], begin: int, end: int) -> range:
     return range(bisect_right(starts, begin) - 1, bisect_right(starts, end))
 
 
-def _compatible(continuation: str, closed: dict[str, str]) -> list[str]:
+@lru_cache(maxsize=4096)
+def _left_open(continuation: str, values: tuple[str, ...]) -> tuple[str, ...]:
     # A continuation may stop within a value or run past its closing quote.
-    return [
-        value for value, whole in closed.items() if whole.startswith(continuation) or continuation.startswith(whole)
-    ]
+    closed = ((value, f'{value}"') for value in values)
+    return tuple(value for value, whole in closed if whole.startswith(continuation) or continuation.startswith(whole))
+
+
+@lru_cache(maxsize=1024)
+def _entry_pattern(key: str, field: str) -> re.Pattern[str]:
+    name = re.escape(json.dumps(key, ensure_ascii=False))
+    return re.compile(rf'{name}\s*:\s*\{{[^{{}}]*?"{field}"\s*:\s*"([^"\\]*)"')

@@ -3,7 +3,7 @@
 It gives the 13 findings of a report by readable rules (`agents/rules/`) and never a probability: rules have none.
 """
 
-from teachback.agents.rules import Mention, RuleEngine, RuleSet
+from teachback.agents.rules import Mention, RuleEngine, RuleSet, packaged_engine
 from teachback.store.label import Evidence, Label, Labeler, Status
 from teachback.store.report import Report, Scope
 
@@ -25,7 +25,7 @@ class RuleLabeler:
     """
 
     def __init__(self, scope: Scope = "full", ruleset: RuleSet | None = None) -> None:
-        self.engine = RuleEngine(ruleset)
+        self.engine = RuleEngine(ruleset) if ruleset else packaged_engine()
         self.spec = Labeler("rule", "rule", self.engine.ruleset.version, parameters={"scope": scope})
         self._scope: Scope = scope
         self._labeler_id = self.spec.labeler_id

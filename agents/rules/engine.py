@@ -26,6 +26,10 @@ __all__ = ["Mention", "RuleEngine"]
 # Sentences remembered at most, about 1 kB each, and the longest one that is worth it, in characters.
 REMEMBERED_SENTENCES = 60_000
 LONGEST_REMEMBERED = 400
+REMEMBERED_SPELLINGS = (
+    4_096  # sentences whose words are remembered: those of the reports at hand, read again for diseases
+)
+REMEMBERED_TEXTS = 1_024  # sections whose sentences are remembered
 
 STATED = "stated"
 UNCHANGED = "unchanged"
@@ -105,6 +109,8 @@ class RuleEngine:
         self._heading = _heading_pattern(self.ruleset)
         self._unread = frozenset(self.ruleset.cues.unread_headings)
         self._remembering = lru_cache(maxsize=remember)(self._read)
+        self._spelling = lru_cache(maxsize=min(remember, REMEMBERED_SPELLINGS))(self._spell)
+        self._bounding = lru_cache(maxsize=min(remember, REMEMBERED_TEXTS))(_bounds)
 
     def mentions(self, section: str, text: str) -> list[Mention]:
         """Return every mention in a section, in reading order.
@@ -117,7 +123,7 @@ class RuleEngine:
         before: list[Mention] = []
         unread = filled = False
         last = 0
-        for start, end in sentences(text):
+        for start, end in self._bounding(text):
             sentence = text[start:end]
             heading = self._heading.match(sentence)
             if heading:
@@ -126,7 +132,7 @@ class RuleEngine:
                 unread = not (filled and _PARAGRAPH.search(text, last, start))
                 filled = True
             last = end
-            reading = self._remembering(sentence) if len(sentence) <= LONGEST_REMEMBERED else self._read(sentence)
+            reading = self._reading(sentence)
             if reading.answer and before:
                 status, cue, rule = reading.answer
                 found[len(found) - len(before) :] = [_answered(mention, status, cue, rule) for mention in before]
@@ -169,23 +175,22 @@ class RuleEngine:
             start: Offset of the first character.
             end: Offset behind the last.
         """
-        bounds = list(sentences(text))
+        bounds = self._bounding(text)
         at = next((place for place, (first, last) in enumerate(bounds) if first <= start < last), None)
         if at is None:
             return "present", ""
         first, last = bounds[at]
         status, cue = self._said(text[first:last], start - first, min(end, last) - first)
-        answer = self._read(text[slice(*bounds[at + 1])]).answer if at + 1 < len(bounds) else None
+        answer = self._reading(text[slice(*bounds[at + 1])]).answer if at + 1 < len(bounds) else None
         if answer and status in ("present", "uncertain"):  # "There was edema. It has resolved."
             return answer[:2]
         return status, cue
 
     def _said(self, sentence: str, start: int, end: int) -> tuple[Status, str]:
-        spelled = words(sentence)
+        spelled, units = self._spelling(sentence)
         named = [place for place, word in enumerate(spelled) if word.start < end and word.end > start]
         if not named:
             return "present", ""
-        units = self._lexicon.units(spelled)
         around = (
             unit for unit in units if unit.sorts & Sort.CUE and unit.first < named[0] <= named[-1] < unit.last - 1
         )
@@ -198,10 +203,16 @@ class RuleEngine:
             return _status(self._rules[rank], "present"), _quote(sentence, spelled, cue)
         return ("uncertain", "or") if _is_alternative(units, at, self._causes) else ("present", "")
 
+    def _reading(self, sentence: str) -> _Reading:
+        return self._remembering(sentence) if len(sentence) <= LONGEST_REMEMBERED else self._read(sentence)
+
+    def _spell(self, sentence: str) -> tuple[list[Word], list[Unit]]:
+        spelled = words(sentence)
+        return spelled, self._lexicon.units(spelled)
+
     def _read(self, sentence: str) -> _Reading:
         """Read one sentence by itself."""
-        spelled = words(sentence)
-        units = self._lexicon.units(spelled)
+        spelled, units = self._spelling(sentence)
         if not units:
             return _Reading(())
         decided, answer = self._decide(units, spelled)
@@ -279,6 +290,10 @@ class RuleEngine:
             if best is not None:
                 hits.append(best[1])
         return hits
+
+
+def _bounds(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(sentences(text))
 
 
 def _as_term(units: Sequence[Unit], first: int, last: int) -> tuple[list[Unit], int]:

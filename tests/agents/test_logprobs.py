@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teachback.agents.calls import TokenLogprob
-from teachback.agents.logprobs import string_spans, token_starts, value_probabilities
+from teachback.agents.logprobs import entry_span, string_spans, token_starts, value_probabilities
 from teachback.store.label import STATUSES
 
 
@@ -126,3 +126,41 @@ def test_every_string_of_any_json_is_found_where_it_stands(value, indent):
     text = json.dumps(value, indent=indent)
     found = {path: json.loads(f'"{text[start:end]}"') for path, (start, end) in string_spans(text).items()}
     assert found == dict(string_paths(value))
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=8),
+        st.fixed_dictionaries({"evidence": st.text(max_size=30), "status": st.sampled_from(["present", "absent"])}),
+        min_size=1,
+        max_size=5,
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_an_entrys_status_is_found_where_all_spans_say_it_is(entries, ascii_only, spaced):
+    separators = (", ", ": ") if spaced else (",", ":")
+    text = json.dumps({"findings": entries}, ensure_ascii=ascii_only, separators=separators)
+    spans = string_spans(text)
+    for key in entries:
+        span = entry_span(text, key, "status")
+        # Keys that JSON escapes, and evidence with braces, are left to the search through all values.
+        written = json.dumps(key, ensure_ascii=ascii_only)[1:-1]
+        assert span in (None, spans.get(("findings", written, "status")))
+        if key.isalnum() and key.isascii() and not set("{}") & set(entries[key]["evidence"]):
+            assert span is not None
+            assert text[slice(*span)] == entries[key]["status"]
+
+
+def test_evidence_that_looks_like_an_entry_is_not_taken_for_one():
+    trap = 'no "Edema": {"status": "present"} here'
+    text = json.dumps({"findings": {"Edema": {"evidence": trap, "status": "absent"}}})
+    span = entry_span(text, "Edema", "status") or string_spans(text)["findings", "Edema", "status"]
+    assert text[slice(*span)] == "absent"
+
+
+def test_of_a_key_given_twice_the_last_counts():
+    text = '{"findings":{"Edema":{"status":"present"},"Edema":{"status":"absent"}}}'
+    span = entry_span(text, "Edema", "status")
+    assert span is not None
+    assert text[slice(*span)] == json.loads(text)["findings"]["Edema"]["status"] == "absent"
