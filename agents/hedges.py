@@ -47,31 +47,3 @@ def asserted(phrase: str, quote: str, sections: Sequence[tuple[str, str]]) -> tu
 def hedge_rules_version() -> str:
     """Return the version of the rules that decide: it is part of who a labeler of diseases is."""
     return packagedshared_engine().ruleset.version
-
-
-@lru_cache(maxsize=1)
-def shared_engine() -> RuleEngine:
-    """Return the rule engine that reads the words around a language model's labels; made once, as it takes a while."""
-    return RuleEngine()
-
-
-def _said(phrase: str, text: str, start: int, end: int) -> tuple[Status, str]:
-    # Read at each place of the phrase within the quote; as everywhere, one sure sighting is enough.
-    readings = [packagedshared_engine().says_of(text, *span) for span in _spans(phrase, text, start, end)]
-    status, cue = max(readings, key=lambda reading: _RANK[reading[0]])
-    return status, "" if status == "present" else cue
-
-
-def _spans(phrase: str, text: str, start: int, end: int) -> list[tuple[int, int]]:
-    # The phrase's own words; else the last of its words that the quote has ("effusion"); else the quote's last words.
-    wordings = [phrase, *(word for word in reversed(_WORD.findall(phrase)) if len(word) >= SHORTEST_HEAD)]
-    for wording in wordings:
-        found = list(_within(wording, text[start:end], start))
-        if found:
-            return found
-    return [(start, end)]
-
-
-def _within(wording: str, quote: str, offset: int) -> Iterator[tuple[int, int]]:
-    for place in places(wording, [("", quote)]):
-        yield offset + place.start, offset + place.end
