@@ -13,7 +13,7 @@ from teachback.agents.grounding import ground, places
 from teachback.agents.rules import packaged_engine
 from teachback.store.label import Evidence, Status
 
-__all__ = ["asserted", "hedge_rules_version", "shared_engine"]
+__all__ = ["asserted", "hedge_rules_version"]
 
 # Which place decides where a disease is spoken of more than once, as for findings: one sure sighting is enough.
 _RANK: Mapping[Status, int] = {"present": 3, "uncertain": 2, "absent": 1, "unmentioned": 0}
@@ -46,4 +46,26 @@ def asserted(phrase: str, quote: str, sections: Sequence[tuple[str, str]]) -> tu
 
 def hedge_rules_version() -> str:
     """Return the version of the rules that decide: it is part of who a labeler of diseases is."""
-    return packagedshared_engine().ruleset.version
+    return packaged_engine().ruleset.version
+
+
+def _said(phrase: str, text: str, start: int, end: int) -> tuple[Status, str]:
+    # Read at each place of the phrase within the quote; as everywhere, one sure sighting is enough.
+    readings = [packaged_engine().says_of(text, *span) for span in _spans(phrase, text, start, end)]
+    status, cue = max(readings, key=lambda reading: _RANK[reading[0]])
+    return status, "" if status == "present" else cue
+
+
+def _spans(phrase: str, text: str, start: int, end: int) -> list[tuple[int, int]]:
+    # The phrase's own words; else the last of its words that the quote has ("effusion"); else the quote's last words.
+    wordings = [phrase, *(word for word in reversed(_WORD.findall(phrase)) if len(word) >= SHORTEST_HEAD)]
+    for wording in wordings:
+        found = list(_within(wording, text[start:end], start))
+        if found:
+            return found
+    return [(start, end)]
+
+
+def _within(wording: str, quote: str, offset: int) -> Iterator[tuple[int, int]]:
+    for place in places(wording, [("", quote)]):
+        yield offset + place.start, offset + place.end

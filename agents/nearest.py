@@ -23,7 +23,7 @@ import numpy as np
 from teachback.agents.examples import UNMENTIONED, Example
 from teachback.agents.forms import DiseaseEntry, StatusEntry
 from teachback.agents.grounding import ground, places
-from teachback.agents.rules import RuleEngine
+from teachback.agents.rules import packaged_engine
 from teachback.agents.rules.words import sentences
 from teachback.errors import SettingError
 from teachback.store.identity import content_id
@@ -92,7 +92,7 @@ class NearestExamples:
         self._index = bm25s.BM25()
         self._index.index([_words(text) for text in texts], show_progress=False)
         self._groups = _groups(connection, {entry.group_id for entry in self._candidates})
-        self._engine = RuleEngine()
+        self._engine = packaged_engine()
         self._example = lru_cache(maxsize=None)(self._make)  # a candidate is chosen again and again
 
     @cached_property
