@@ -19,7 +19,7 @@ CodeCheck = Literal["billable", "category", "unknown"]
 
 _PACKAGE = "simple_icd_10_cm"
 # Three characters, then a point if there are more: J90, J18.9, S22.39XA.
-_CODE = re.compile(r"[A-Z]\d[A-Z\d](?:\.[A-Z\d]{1,4})?")
+_CODE = re.compile(r"[A-Z][A-Z\d]{2}(?:\.[A-Z\d]{1,4})?")
 
 
 def check_code(code: str) -> CodeCheck:

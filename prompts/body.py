@@ -61,7 +61,7 @@ def split_body(body: str, first_line: int) -> list[Part]:
 
 
 def body_errors(parts: list[Part], role: str, shows_examples: bool) -> list[LintMessage]:
-    """Return what is wrong with a body, in the order of its lines.
+    """Return what is wrong with a body, the causes first.
 
     Args:
         parts: Its parts, as `split_body` returns them.
@@ -84,7 +84,7 @@ def body_errors(parts: list[Part], role: str, shows_examples: bool) -> list[Lint
             problems.append(_error(part.line, f"its {part.name} part is not a Jinja2 template ({error})", "mend it"))
     if problems or role not in ROLES:
         return problems
-    return sorted(_variable_errors(trees, role, shows_examples), key=lambda problem: problem.line)
+    return list(_variable_errors(trees, role, shows_examples))
 
 
 def _variable_errors(

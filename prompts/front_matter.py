@@ -181,7 +181,7 @@ def read_front_matter(source: str, role: str) -> tuple[FrontMatter | None, list[
 def _invalid(source: str, entry: Mapping[str, Any]) -> LintMessage:
     path = [step for step in entry["loc"] if isinstance(step, str)]
     place = ".".join(path)
-    line = _line(source, *path)
+    line = _line(source, *(path or ["schema"]))  # what does not fit together is the schema and something else
     if entry["type"] == "extra_forbidden":
         models: Mapping[str, type[BaseModel]] = {"parameters": Parameters, "examples": ExampleSettings}
         model = models.get(path[0], FrontMatter) if len(path) > 1 else FrontMatter
