@@ -53,9 +53,8 @@ def as_change(estimate: Estimate) -> str:
     """Return `+0.041 [-0.002, +0.084]`; `-` where it is undefined."""
     if math.isnan(estimate.value):
         return "-"
-    if math.isnan(estimate.low):
-        return f"{estimate.value:+.3f}"
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+    value, low, high = (f"{round(end, 3) + 0.0:+.3f}" for end in (estimate.value, estimate.low, estimate.high))
+    return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
 
 
 def as_figure(estimate: Estimate) -> str:
