@@ -69,25 +69,3 @@ def _spans(phrase: str, text: str, start: int, end: int) -> list[tuple[int, int]
 def _within(wording: str, quote: str, offset: int) -> Iterator[tuple[int, int]]:
     for place in places(wording, [("", quote)]):
         yield offset + place.start, offset + place.end
-
-
-def _said(phrase: str, text: str, start: int, end: int) -> tuple[Status, str]:
-    # Read at each place of the phrase within the quote; as everywhere, one sure sighting is enough.
-    readings = [packaged_engine().says_of(text, *span) for span in _spans(phrase, text, start, end)]
-    status, cue = max(readings, key=lambda reading: _RANK[reading[0]])
-    return status, "" if status == "present" else cue
-
-
-def _spans(phrase: str, text: str, start: int, end: int) -> list[tuple[int, int]]:
-    # The phrase's own words; else the last of its words that the quote has ("effusion"); else the quote's last words.
-    wordings = [phrase, *(word for word in reversed(_WORD.findall(phrase)) if len(word) >= SHORTEST_HEAD)]
-    for wording in wordings:
-        found = list(_within(wording, text[start:end], start))
-        if found:
-            return found
-    return [(start, end)]
-
-
-def _within(wording: str, quote: str, offset: int) -> Iterator[tuple[int, int]]:
-    for place in places(wording, [("", quote)]):
-        yield offset + place.start, offset + place.end
