@@ -1,5 +1,6 @@
 """Where in the report an evidence quote stands: models change case, blanks and signs, and sometimes make quotes up."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -15,6 +16,8 @@ MAX_PLACES = 50  # places of one quote that are looked at
 _SIGNS = {"‘": "'", "’": "'", "‚": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"'} | dict.fromkeys("‐‑‒–—−", "-")
 
 _ASCII = {place: " " for place in range(128) if chr(place).isspace()} | {ord("`"): "'"}
+
+_BLANKS = re.compile(" {2,}")
 
 Span = tuple[int, int]
 
@@ -65,7 +68,12 @@ def _tolerant(quote: str, text: str) -> list[Span]:
     wanted = _folded(quote)[0].strip()
     if not wanted:
         return []
-    spans = [(origins[start], origins[start + len(wanted) - 1] + 1) for start in _starts(wanted, folded)]
+    size = len(wanted)
+    spans = [
+        (origins[start], origins[start + size - 1] + 1)
+        for start in _starts(wanted, folded, 1)
+        if not _is_split(origins, start) and not _is_split(origins, start + size)
+    ]
     return spans or _squeezed(wanted.replace(" ", ""), folded, origins)
 
 
@@ -83,13 +91,18 @@ def _squeezed(wanted: str, folded: str, origins: Sequence[int]) -> list[Span]:
     return spans
 
 
-def _starts(wanted: str, text: str) -> Iterator[int]:
+def _is_split(origins: Sequence[int], place: int) -> bool:
+    # Whether a place lies within what one character was folded to: half of a ligature is no quote.
+    return 0 < place < len(origins) and origins[place - 1] == origins[place]
+
+
+def _starts(wanted: str, text: str, step: int = 0) -> Iterator[int]:
     start = text.find(wanted)
     for _ in range(MAX_PLACES):
         if start < 0:
             return
         yield start
-        start = text.find(wanted, start + len(wanted))
+        start = text.find(wanted, start + (step or len(wanted)))
 
 
 def _is_whole(text: str, span: Span) -> bool:
@@ -104,8 +117,7 @@ def _folded(text: str) -> tuple[str, Sequence[int]]:
     # One case, runs of whitespace as one blank, plain signs; with the offset in the original of each character.
     if text.isascii():
         plain = text.translate(_ASCII).lower()
-        if "  " not in plain:
-            return plain, range(len(text))
+        return _single_spaced(plain) if "  " in plain else (plain, range(len(text)))
     characters: list[str] = []
     origins: list[int] = []
     for offset, character in enumerate(text):
@@ -116,6 +128,17 @@ def _folded(text: str) -> tuple[str, Sequence[int]]:
             characters.append(folded)
             origins.append(offset)
     return "".join(characters), tuple(origins)
+
+
+def _single_spaced(text: str) -> tuple[str, Sequence[int]]:
+    pieces: list[str] = []
+    origins: list[int] = []
+    start = 0
+    for blanks in _BLANKS.finditer(text):
+        pieces.append(text[start : blanks.start() + 1])
+        origins.extend(range(start, blanks.start() + 1))
+        start = blanks.end()
+    return "".join([*pieces, text[start:]]), [*origins, *range(start, len(text))]
 
 
 @lru_cache(maxsize=4096)
