@@ -25,6 +25,7 @@ from teachback.store.quality.bootstrap import Estimate
 
 __all__ = ["write_page"]
 
+LONG_QUOTE = 160  # characters
 _HERE = "teachback.agents.workbench"
 _TONES = {"better": "good", "worse": "bad", "not shown": "open"}
 
@@ -131,10 +132,17 @@ def _environment() -> Environment:
         "usd": as_usd,
         "typeset": _typeset,
         "count": lambda number: f"{number:,}",
+        "quote": _shortened,
         "sure": lambda confidence: "" if confidence is None else f"{confidence:.0%}",
     }
     environment.filters.update(filters)
     return environment
+
+
+def _shortened(quote: str) -> str:
+    """Leave out the middle of a long quote: all of it is marked in the text beside it."""
+    flat = " ".join(quote.split())
+    return flat if len(flat) <= LONG_QUOTE else f"{flat[: LONG_QUOTE - 40]} … {flat[-36:]}"
 
 
 def _typeset(text: str) -> str:
