@@ -282,7 +282,7 @@ def _adjudication_row(verdict: Verdict, run_id: str) -> dict[str, Any]:
 
 
 def _write_members(writer: Writer, teachers: Teachers, prompts: Sequence[Prompt]) -> None:
-    kept = [{"prompt_id": p.prompt_id, "role": p.role, "name": p.name, "text": p.text} for p in prompts]
+    kept = [{"prompt_id": p.prompt_id, "role": p.role, "name": p.name, "text": p.full_text} for p in prompts]
     writer.write(
         {
             "prompts": kept,
