@@ -9,7 +9,8 @@ machine, no proxy is used: a report goes to the host that was checked, or nowher
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from math import ceil
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from teachback.errors import BudgetError, TeacherError, TeacherReplyError
 
 __all__ = ["CallCache", "ChatRequest", "LLMCall", "LLMClient", "LLMSettings"]
 
+UNSTORED_SHARE = 1.25  # calls sent and not yet stored, at most, as a share of the concurrency
 DRAIN_S = 10.0  # how long closing waits for the answers of requests that are sent already
 CHARACTERS_A_TOKEN = 3  # fewer than any tokenizer needs for English: what is set aside is never too little
 
@@ -68,6 +70,7 @@ class LLMClient:
         self._fatal: TeacherError | None = None
         self._in_flight: dict[str, asyncio.Task[tuple[LLMCall, Any]]] = {}
         self._under_way: set[asyncio.Task[Any] | None] = set()  # sent, not yet stored
+        self._unstored = asyncio.Semaphore(ceil(UNSTORED_SHARE * settings.concurrency))
 
     @property
     def is_priced(self) -> bool:
@@ -168,7 +171,7 @@ class LLMClient:
         running = self._in_flight.get(request_hash)
         if running is not None:
             return await self._share(running, request, read)
-        task = asyncio.create_task(self._ask_and_store(request, request_hash, read, repaired=again))
+        task = asyncio.create_task(self._bounded(self._ask_and_store(request, request_hash, read, repaired=again)))
         self._in_flight[request_hash] = task
         task.add_done_callback(lambda _: self._in_flight.pop(request_hash, None))
         return await asyncio.shield(task)
@@ -182,6 +185,14 @@ class LLMClient:
             raise TeacherReplyError(request.report_id, error.reason) from None
         self.served += 1
         return call, read(call.answer())
+
+    async def _bounded(self, asking: Coroutine[Any, Any, T]) -> T:
+        # The endpoint's slot is free once it has answered; how much is paid and not yet on disk stays in bounds as well.
+        try:
+            async with self._unstored:
+                return await asking
+        finally:
+            asking.close()
 
     async def _ask_and_store(
         self, request: ChatRequest, request_hash: str, read: Callable[[Answer], T], *, repaired: bool
@@ -257,7 +268,7 @@ class LLMClient:
                 attempts += not failure.overloaded  # being overloaded is not this request's fault
                 pause = max(self._backoff_s(len(retries) + 1), failure.retry_after_s)
                 if failure.overloaded:
-                    limiter.overloaded(window, failure.retry_after_s)
+                    limiter.overloaded(window, failure.retry_after_s, sure=failure.throttled)
                     waited += pause
                 if attempts >= self.settings.max_attempts or waited > self.settings.patience_s:
                     return "", failure

@@ -108,15 +108,35 @@ def read_completion(response: str | bytes) -> Completion:
 
 
 def thinned(completion: Completion) -> str:
-    """Return a completion as JSON without what no label can rest on: bytes, and alternatives below 1e-4."""
+    """Return a completion as JSON without what no label can rest on.
+
+    Left out are bytes, and alternatives below 1e-4. Tokens that were certain are joined with their like to one, their
+    log-probabilities added up: the tokens still join to the answer, and where none had an alternative, any cut says the
+    same. A tenth of the answer's length is left.
+    """
     for choice in completion.choices:
-        for token in (choice.logprobs.content if choice.logprobs else None) or ():
-            if token.logprob > _CERTAIN_LOGPROB:
-                token.top_logprobs = _NONE
-            else:
-                kept = [other for other in token.alternatives() if other.logprob >= _LEAST_LOGPROB]
-                token.top_logprobs = Raw(_ENCODER.encode(kept))
+        if choice.logprobs and choice.logprobs.content:
+            choice.logprobs.content = _joined(choice.logprobs.content)
     return _ENCODER.encode(completion).decode()
+
+
+def _joined(tokens: list[Token]) -> list[Token]:
+    joined: list[Token] = []
+    certain: list[Token] = []
+    for token in tokens:
+        if token.logprob > _CERTAIN_LOGPROB:
+            certain.append(token)
+            continue
+        if certain:
+            joined.append(_one(certain))
+            certain = []
+        kept = [other for other in token.alternatives() if other.logprob >= _LEAST_LOGPROB]
+        joined.append(Token(token.token, token.logprob, Raw(_ENCODER.encode(kept))))
+    return [*joined, _one(certain)] if certain else joined
+
+
+def _one(tokens: list[Token]) -> Token:
+    return Token("".join([token.token for token in tokens]), sum([token.logprob for token in tokens]))
 
 
 def _read_loosely(response: str | bytes) -> Completion:

@@ -13,6 +13,10 @@ __all__ = ["EndpointFailure", "classify"]
 
 RETRIED_STATUSES = frozenset({408, 409, 429})  # and every 5xx
 OVERLOADED_STATUSES = frozenset({429, 503, 529})
+# What aiohttp raises where an answer began and did not end well.
+BROKEN_ANSWERS = frozenset(
+    {"ClientPayloadError", "TransferEncodingError", "ContentLengthError", "BadHttpMessage", "BadStatusLine"}
+)
 LONGEST_MESSAGE = 300  # characters of an endpoint's own words that are kept
 
 # Request parameters that an endpoint can refuse as such: then every report would be refused, so the run stops, unless
@@ -31,7 +35,8 @@ class EndpointFailure:
         verdict: `retry`, `report` (this report's request cannot succeed) or `fatal` (no request can).
         message: What happened, without keys.
         remedy: What the user can do, for `fatal`.
-        overloaded: Whether the endpoint asked for fewer requests.
+        overloaded: Whether the endpoint asked for fewer requests, or may have meant to.
+        throttled: Whether it said so (429), which a 503 alone does not.
         unreachable: Whether no HTTP answer came at all.
         retry_after_s: Seconds that the endpoint asked to wait.
         refused: The request parameter that the model does not take, where it can be left out.
@@ -41,6 +46,7 @@ class EndpointFailure:
     message: str
     remedy: str = ""
     overloaded: bool = False
+    throttled: bool = False
     unreachable: bool = False
     retry_after_s: float = 0.0
     refused: str = ""
@@ -57,6 +63,8 @@ def classify(error: openai.APIError | TimeoutError, settings: LLMSettings) -> En
         return _of_status(error, settings)
     if isinstance(error, (TimeoutError, openai.APITimeoutError)) and not _root_is_connection(error):
         return EndpointFailure("retry", f"no answer within {settings.timeout_s:g} s", unreachable=True)
+    if type(_root(error)).__name__ in BROKEN_ANSWERS:
+        return EndpointFailure("retry", f"the answer of {settings.host} broke off, or is no HTTP")
     return EndpointFailure(
         "retry",
         f"{settings.base_url} cannot be reached ({_root_message(error)})",
@@ -84,7 +92,11 @@ def _of_status(error: openai.APIStatusError, settings: LLMSettings) -> EndpointF
         )
     if status in RETRIED_STATUSES or status >= 500:
         return EndpointFailure(
-            "retry", said, overloaded=status in OVERLOADED_STATUSES, retry_after_s=_retry_after(error, settings)
+            "retry",
+            said,
+            overloaded=status in OVERLOADED_STATUSES,
+            throttled=status == 429,
+            retry_after_s=_retry_after(error, settings),
         )
     parameter = str(error.param or "").split(".")[0].split("[")[0]
     if parameter in REFUSABLE_PARAMETERS:

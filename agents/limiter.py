@@ -20,6 +20,10 @@ from weakref import WeakKeyDictionary
 __all__ = ["Bucket", "Limiter", "shared_limiter"]
 
 MINUTE_S = 60.0
+FIRST_IN_FLIGHT = 16  # until the first answer tells whether the endpoint names its limits
+DOUBT_WINDOW = 100  # answers after which older failures count half
+FEWEST_DOUBTS = 3  # failures of unknown cause before they mean that the endpoint is overloaded
+DOUBTFUL_SHARE = 0.25  # and their share
 BURST_S = 1.0  # how much unused rate, in seconds of it, a bucket of the user's own saves up
 
 
@@ -98,6 +102,8 @@ class Limiter:
         self._threshold = 0.0  # below it the limit rises by 1 with every answer
         self._not_before = 0.0  # monotonic seconds
         self._gate = asyncio.Lock()  # one waits for the rates, the others for it
+        self._heard = bool(rpm or tpm)  # whether anything is known of the endpoint's limits
+        self._answers = self._doubts = 0  # of the last window or so
 
     async def acquire(self, tokens: float = 0.0) -> int:
         """Wait for a slot, for the rates and for the end of a pause.
@@ -141,19 +147,27 @@ class Limiter:
 
     def succeeded(self) -> None:
         """Note an answer: the limit grows by one for each full window of them, or for each below the threshold."""
-        self._worked = True
+        self._worked = self._heard = True
+        self._answers += 1
+        if self._answers > DOUBT_WINDOW:
+            self._answers, self._doubts = self._answers // 2, self._doubts // 2
         step = 1.0 if self.limit < self._threshold else 1.0 / self.limit
         self.limit = min(float(self.most), self.limit + step)
         self._wake()
 
-    def overloaded(self, window: int, retry_after_s: float = 0.0) -> None:
+    def overloaded(self, window: int, retry_after_s: float = 0.0, *, sure: bool = True) -> None:
         """Note that the endpoint is overloaded: halve the limit once a window, and pause everybody.
 
         Args:
             window: What `acquire` returned for the request.
             retry_after_s: Seconds that the endpoint asked to wait.
+            sure: Whether the endpoint said that it was too much. A lone 503 may be that request's own bad luck: only
+                where many fail so, it counts.
         """
-        if window == self._window:
+        self._doubts += not sure
+        doubtful = self._doubts < FEWEST_DOUBTS or self._doubts < DOUBTFUL_SHARE * (self._answers + self._doubts)
+        if window == self._window and (sure or retry_after_s or not doubtful):
+            self._answers = self._doubts = 0
             if self._worked or not self._threshold:
                 self._threshold = self.limit / 2  # what failed before anything worked again says nothing new
             self._worked = False
@@ -170,6 +184,7 @@ class Limiter:
                 continue  # nothing said, or the user allows less than the endpoint
             if name not in self._buckets:
                 self._buckets[name] = Bucket.of(limit, now)
+                remaining -= self.in_flight if name == "requests" else 0  # sent before it was known what is left
             self._buckets[name].learn(limit, remaining, now)
 
     def _pause_s(self) -> float:
@@ -177,7 +192,8 @@ class Limiter:
         return max([self._not_before - now, *(bucket.wait_s(now) for bucket in self._buckets.values())])
 
     def _slots(self) -> int:
-        return max(1, int(self.limit))
+        most = self.limit if self._heard else min(self.limit, FIRST_IN_FLIGHT)
+        return max(1, int(most))
 
     def _take(self, tokens: float) -> None:
         for name, amount in (("requests", 1.0), ("tokens", tokens)):

@@ -104,7 +104,8 @@ class Lexicon:
 
     def units(self, words: Sequence[Word]) -> list[Unit]:
         """Return the units of a sentence, in order."""
-        forms = [self._spelled(word.form) for word in words]
+        known, mended = self._forms, self._remembered
+        forms = [form if (form := word[0]) in known else mended.get(form) or self._spelled(form) for word in words]
         forms.append(END_OF_SENTENCE)
         tree, found, place, count = self._tree, [], 0, len(words)
         while place < count:

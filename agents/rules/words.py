@@ -6,6 +6,7 @@ what these need is treated; a text without any punctuation is cut every `MAX_WOR
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = ["MASK", "MAX_WORDS", "Word", "sentences", "words"]
@@ -49,19 +50,26 @@ class Word(NamedTuple):
     end: int
 
 
+_new_word = tuple.__new__  # half the cost of the class's own constructor, for the most frequent object of all
+
+
 def words(sentence: str) -> list[Word]:
     """Split a sentence into words and signs; hyphens separate, dashes become colons, masks become `MASK`."""
     found = []
     for match in _WORD.finditer(sentence):
-        form = _SIGNS.get(match[0]) or match[0].lower()
-        if form == "?" and _asks_ahead(sentence, match.start()):
-            form = ASKED
-        if len(form) > MAX_WORD_LENGTH:
-            form = OVERLONG
-        elif _MASK.fullmatch(form):
-            form = MASK
-        found.append(Word(form.replace("\u2019", "'"), match.start(), match.end()))
+        start, end = match.span()
+        spelled = sentence[start:end]
+        form = ASKED if spelled == "?" and _asks_ahead(sentence, start) else _form(spelled)
+        found.append(_new_word(Word, (form, start, end)))
     return found
+
+
+@lru_cache(maxsize=65_536)
+def _form(spelled: str) -> str:
+    form = _SIGNS.get(spelled) or spelled.lower()
+    if len(form) > MAX_WORD_LENGTH:
+        return OVERLONG
+    return MASK if _MASK.fullmatch(form) else form.replace("\u2019", "'")
 
 
 def _asks_ahead(sentence: str, place: int) -> bool:
