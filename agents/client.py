@@ -187,7 +187,7 @@ class LLMClient:
         return call, read(call.answer())
 
     async def _bounded(self, asking: Coroutine[Any, Any, T]) -> T:
-        # The endpoint's slot is free once it has answered; how much is paid and not yet on disk stays in bounds as well.
+        # The endpoint's slot is free once it has answered; what is paid and not yet on disk stays in bounds as well.
         try:
             async with self._unstored:
                 return await asking

@@ -24,6 +24,7 @@ FIRST_IN_FLIGHT = 16  # until the first answer tells whether the endpoint names 
 DOUBT_WINDOW = 100  # answers after which older failures count half
 FEWEST_DOUBTS = 3  # failures of unknown cause before they mean that the endpoint is overloaded
 DOUBTFUL_SHARE = 0.25  # and their share
+SLACK_S = 0.5  # how much of the rate, in seconds of it, our account and the endpoint's may differ
 BURST_S = 1.0  # how much unused rate, in seconds of it, a bucket of the user's own saves up
 
 
@@ -69,7 +70,12 @@ class Bucket:
         self._refill(now)
         known = self.burst == limit
         self.per_minute, self.burst = limit, limit
-        self.level = min(self.level, remaining) if known else remaining
+        # What it held is old by the time of an answer and rounded down: our own account is finer, unless it is far off.
+        self.level = min(self.level, remaining + self._slack) if known else remaining
+
+    @property
+    def _slack(self) -> float:
+        return max(1.0, SLACK_S * self._per_second)
 
     @property
     def _per_second(self) -> float:

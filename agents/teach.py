@@ -32,7 +32,7 @@ __all__ = ["Progress", "TeachConfig", "TeachSummary", "teach"]
 
 CHUNK = 200  # reports an invocation
 CHUNK_OF_RULES = 2_000  # likewise where no model is asked: nothing is paid, and each commit looks through the store
-CHUNKS_IN_FLIGHT = 3  # one gathering answers, one with its verdicts outstanding, one being written
+CHUNKS_IN_FLIGHT = 8  # a chunk ends with its slowest answer, and the others must keep the endpoint busy meanwhile
 TICK_S = 0.2  # how often the progress callback is told
 
 
