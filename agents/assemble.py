@@ -24,6 +24,7 @@ from teachback.agents.labeler import Teachers
 from teachback.agents.lineup import DEFAULT_PROMPT, LabelerRef, settings_of
 from teachback.agents.llm_labeler import LLMLabeler
 from teachback.agents.rule_labeler import RuleLabeler
+from teachback.agents.rule_process import RuleProcess
 from teachback.agents.settings import LLMSettings
 from teachback.agents.stand_in import stand_in_endpoint, stand_in_settings
 from teachback.agents.tally import Tally, tally
@@ -102,6 +103,9 @@ class Assembled:
     async def aclose(self) -> None:
         """Close the clients, once the answers that are under way are stored."""
         await asyncio.gather(*(client.aclose() for client in self.clients))
+        for labeler in self.teachers.local:
+            if isinstance(labeler, RuleProcess):
+                await labeler.aclose()
 
 
 def choose_llm(asked: str | None, env: Mapping[str, str] | None = None) -> LLMChoice:
@@ -138,7 +142,9 @@ def assemble(
         SettingError: The members do not go together.
     """
     crew = _Crew(settings, cache, connection, postpone)
-    local = tuple(RuleLabeler(scope=settings.rule_scope) for ref in settings.lineup if ref.kind == "rule")
+    asks = any(ref.kind == "llm" for ref in settings.lineup)
+    rules = RuleProcess if asks and not postpone else RuleLabeler
+    local = tuple(rules(settings.rule_scope) for ref in settings.lineup if ref.kind == "rule")
     asking = tuple(crew.llm_labeler(ref) for ref in settings.lineup if ref.kind == "llm")
     voters = [labeler.spec.labeler_id for labeler in (*local, *asking)]
     adjudicator = aggregator = None

@@ -5,14 +5,24 @@ Whoever assembles a graph passes labelers in, so a student joins it without this
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from teachback.errors import SettingError
 from teachback.store.identity import content_id
 from teachback.store.label import Label, Labeler, Status, Task
 from teachback.store.report import Report
 
-__all__ = ["AskingLabeler", "Decider", "Dispute", "Reply", "ReportLabeler", "Teachers", "Verdict", "VerdictStatus"]
+__all__ = [
+    "AskingLabeler",
+    "Decider",
+    "Dispute",
+    "ManyLabeler",
+    "Reply",
+    "ReportLabeler",
+    "Teachers",
+    "Verdict",
+    "VerdictStatus",
+]
 
 VerdictStatus = Status | Literal["cannot_tell"]
 
@@ -83,6 +93,14 @@ class ReportLabeler(Protocol):
 
     def label(self, report: Report) -> list[Label]:
         """Return its labels; empty when it abstains because the report has no section of its scope."""
+
+
+@runtime_checkable
+class ManyLabeler(ReportLabeler, Protocol):
+    """Labels many reports at a time, in a place of its own."""
+
+    async def label_many(self, reports: Sequence[Report]) -> list[list[Label]] | None:
+        """Return each report's labels, as `label` would; None where they are to be made one by one."""
 
 
 class AskingLabeler(Protocol):

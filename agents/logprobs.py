@@ -78,10 +78,8 @@ def entry_span(text: str, key: str, field: str) -> tuple[int, int] | None:
     """
     # Inside a string its quotes would be escaped, so `"key": {` can be nothing else. Of a key given twice, readers of
     # JSON take the last.
-    found = None
-    for found in _entry_pattern(key, field).finditer(text):
-        pass
-    return found.span(1) if found else None
+    found = list(_entry_pattern(key, field).finditer(text))
+    return found[-1].span(1) if found else None
 
 
 def token_starts(text: str, tokens: Sequence[str]) -> list[int] | None:

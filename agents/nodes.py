@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from teachback.agents.calls import Postponed
 from teachback.agents.compare import compare
-from teachback.agents.labeler import AskingLabeler, Decider, Dispute, ReportLabeler, Teachers, Verdict
+from teachback.agents.labeler import AskingLabeler, Decider, Dispute, ManyLabeler, ReportLabeler, Teachers, Verdict
 from teachback.errors import InputError, TeacherReplyError
 from teachback.store.label import Failure, Label
 from teachback.store.report import SECTIONS, Report
@@ -101,9 +101,13 @@ def local_labeler_node(labeler: ReportLabeler) -> Node:
     labeler_id = labeler.spec.labeler_id
 
     async def label(state: ChunkState) -> ChunkState:
+        reports = state["reports"]
+        elsewhere = await labeler.label_many(reports) if isinstance(labeler, ManyLabeler) else None
+        if elsewhere is not None:
+            return {"votes": {labeler_id: _by_report(reports, elsewhere)}}
         labels = {}
         until = time.perf_counter() + LONGEST_HOLD_S
-        for report in state["reports"]:
+        for report in reports:
             labels[report.report_id] = labeler.label(report)
             if time.perf_counter() > until:
                 await asyncio.sleep(0)
@@ -208,6 +212,10 @@ async def _ask_all(labeler_id: str, questions: Mapping[str, Coroutine[Any, Any, 
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return answers
+
+
+def _by_report(reports: list[Report], labels: list[list[Label]]) -> dict[str, list[Label]]:
+    return {report.report_id: given for report, given in zip(reports, labels, strict=True)}
 
 
 def _egress(state: ChunkState, report: Report) -> str:

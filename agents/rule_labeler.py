@@ -3,6 +3,8 @@
 It gives the 13 findings of a report by readable rules (`agents/rules/`) and never a probability: rules have none.
 """
 
+from collections.abc import Mapping
+
 from teachback.agents.rules import Mention, RuleEngine, RuleSet, packaged_engine
 from teachback.store.label import Evidence, Label, Labeler, Status
 from teachback.store.report import Report, Scope
@@ -22,27 +24,31 @@ class RuleLabeler:
     Attributes:
         spec: Who it is in the store: its version is the rule files' content.
         engine: What reads the text.
+        scope: The sections that it labels from.
     """
 
     def __init__(self, scope: Scope = "full", ruleset: RuleSet | None = None) -> None:
         self.engine = RuleEngine(ruleset) if ruleset else packaged_engine()
         self.spec = Labeler("rule", "rule", self.engine.ruleset.version, parameters={"scope": scope})
-        self._scope: Scope = scope
+        self.scope: Scope = scope
         self._labeler_id = self.spec.labeler_id
 
     def verdicts(self, report: Report) -> dict[str, tuple[Status, tuple[Evidence, ...]]] | None:
         """Return each finding's status and evidence, or None when the report has no section of the scope."""
-        sections = report.scoped(self._scope)
+        sections = report.scoped(self.scope)
         return self.engine.label_sections(sections) if sections else None
 
     def mentions(self, report: Report) -> list[Mention]:
         """Return every mention in the report's scope, in reading order: also those that decide nothing."""
-        sections = report.scoped(self._scope)
+        sections = report.scoped(self.scope)
         return [mention for name, text in sections for mention in self.engine.mentions(name, text)]
 
     def label(self, report: Report) -> list[Label]:
         """Return one label a finding; none at all (it abstains) when the report has no section of the scope."""
-        verdicts = self.verdicts(report)
+        return self.labels(report, self.verdicts(report))
+
+    def labels(self, report: Report, verdicts: Mapping[str, tuple[Status, tuple[Evidence, ...]]] | None) -> list[Label]:
+        """Return a report's verdicts as labels; none where there are no verdicts."""
         if verdicts is None:
             return []
         return [
@@ -52,7 +58,7 @@ class RuleLabeler:
                 finding,
                 status,
                 self._labeler_id,
-                self._scope,
+                self.scope,
                 confidence_note=NO_CONFIDENCE,
                 evidence=evidence,
             )
