@@ -18,7 +18,7 @@ from teachback.agents.rules.lexicon import Lexicon, Meaning, Sort, Unit
 from teachback.agents.rules.measured import measurements
 from teachback.agents.rules.reach import reached
 from teachback.agents.rules.ruleset import CueRule, RuleSet
-from teachback.agents.rules.words import Word, sentences, words
+from teachback.agents.rules.words import MAX_WORD_LENGTH, Word, sentences, words
 from teachback.store.label import Evidence, Status
 
 __all__ = ["Mention", "RuleEngine"]
@@ -181,9 +181,13 @@ class RuleEngine:
             return "present", ""
         first, last = bounds[at]
         status, cue = self._said(text[first:last], start - first, min(end, last) - first)
-        answer = self._reading(text[slice(*bounds[at + 1])]).answer if at + 1 < len(bounds) else None
-        if answer and status in ("present", "uncertain"):  # "There was edema. It has resolved."
-            return answer[:2]
+        if status in ("present", "uncertain") and at + 1 < len(bounds):
+            behind = text[slice(*bounds[at + 1])]
+            first = words(behind[:MAX_WORD_LENGTH])[:1]
+            # "There was edema. It has resolved."
+            answer = self._reading(behind).answer if first and first[0].form in self._pronouns else None
+            if answer:
+                return answer[:2]
         return status, cue
 
     def _said(self, sentence: str, start: int, end: int) -> tuple[Status, str]:

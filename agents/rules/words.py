@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["MASK", "MAX_WORDS", "Word", "sentences", "words"]
+__all__ = ["MASK", "MAX_WORDS", "MAX_WORD_LENGTH", "Word", "sentences", "words"]
 
 MASK = "xxxx"
 # What a question mark before a word is read as.
