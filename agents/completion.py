@@ -144,8 +144,12 @@ def _read_loosely(response: str | bytes) -> Completion:
     body: Any = msgspec.json.decode(response)
     if not isinstance(body, dict):
         return Completion()
-    choices = body.get("choices") if isinstance(body.get("choices"), list) else []
-    read = [choice for entry in choices if (choice := _converted(entry, Choice)) is not None]
+    choices = body.get("choices")
+    read = [
+        choice
+        for entry in (choices if isinstance(choices, list) else [])
+        if (choice := _converted(entry, Choice)) is not None
+    ]
     model = body.get("model")
     return Completion(
         model=model if isinstance(model, str) else None, choices=read, usage=_converted(body.get("usage"), Usage)

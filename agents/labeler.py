@@ -161,7 +161,7 @@ class Teachers:
     @property
     def voters(self) -> list[Labeler]:
         """Who votes, in the order of their votes."""
-        return [member.spec for member in (*self.local, *self.asking)]
+        return [*(member.spec for member in self.local), *(member.spec for member in self.asking)]
 
     @property
     def specs(self) -> list[Labeler]:

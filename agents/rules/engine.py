@@ -183,9 +183,9 @@ class RuleEngine:
         status, cue = self._said(text[first:last], start - first, min(end, last) - first)
         if status in ("present", "uncertain") and at + 1 < len(bounds):
             behind = text[slice(*bounds[at + 1])]
-            first = words(behind[:MAX_WORD_LENGTH])[:1]
+            opening = words(behind[:MAX_WORD_LENGTH])[:1]
             # "There was edema. It has resolved."
-            answer = self._reading(behind).answer if first and first[0].form in self._pronouns else None
+            answer = self._reading(behind).answer if opening and opening[0].form in self._pronouns else None
             if answer:
                 return answer[:2]
         return status, cue
