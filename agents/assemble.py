@@ -94,11 +94,13 @@ class Assembled:
         teachers: The members.
         clients: The clients through which they ask, one for each endpoint's model.
         prompts: The prompts that they use.
+        asked: Labeler id of those that ask to where they ask, in the order of the members.
     """
 
     teachers: Teachers
     clients: tuple[LLMClient, ...] = ()
     prompts: tuple[Prompt, ...] = ()
+    asked: Mapping[str, LLMSettings] = field(default_factory=dict)
 
     async def aclose(self) -> None:
         """Close the clients, once the answers that are under way are stored."""
@@ -152,9 +154,10 @@ def assemble(
         aggregator = aggregator_spec(settings.aggregate, voters)
     elif asking and len(voters) > 1:
         adjudicator = crew.adjudicator(voters)
-    return Assembled(
-        Teachers(local, asking, adjudicator, aggregator), tuple(crew.clients.values()), tuple(crew.prompts)
-    )
+    who = [*asking, *([adjudicator] if adjudicator else [])]
+    asked = {member.spec.labeler_id: member.client.settings for member in who}
+    teachers = Teachers(local, asking, adjudicator, aggregator)
+    return Assembled(teachers, tuple(crew.clients.values()), tuple(crew.prompts), asked)
 
 
 class _Crew:

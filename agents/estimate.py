@@ -184,9 +184,7 @@ async def _estimate(
     counter = token_counter()
     survey = await _look(connection, assembled, cache, todo, counter, on_progress)
     prices = load_prices(settings.endpoint.prices)
-    agents = [
-        _price(connection, prices, survey, spec, endpoint, batch) for spec, endpoint in _asking(assembled, settings)
-    ]
+    agents = [_price(connection, prices, survey, spec, endpoint, batch) for spec, endpoint in _asking(assembled)]
     return Estimate(selected, len(todo), tuple(agents), counter.how, prices.as_of, batch)
 
 
@@ -221,11 +219,10 @@ async def _look(
     return survey
 
 
-def _asking(assembled: Assembled, settings: TeacherSettings) -> list[tuple[Labeler, LLMSettings]]:
+def _asking(assembled: Assembled) -> list[tuple[Labeler, LLMSettings]]:
     """Return who asks, and where."""
-    asking = [(labeler.spec, labeler.client.settings) for labeler in assembled.teachers.asking]
-    adjudicator = assembled.teachers.adjudicator
-    return [*asking, *([(adjudicator.spec, adjudicator.client.settings)] if adjudicator else [])]
+    specs = {spec.labeler_id: spec for spec in assembled.teachers.specs}
+    return [(specs[labeler_id], endpoint) for labeler_id, endpoint in assembled.asked.items()]
 
 
 def _price(

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-import bm25s
 import duckdb
 import numpy as np
 
@@ -89,6 +88,8 @@ class NearestExamples:
             )
         texts = [entry.report.text(scope) for entry in self._candidates]
         self._texts = [" ".join(_words(text)) for text in texts]
+        import bm25s  # it loads scipy where that is installed
+
         self._index = bm25s.BM25()
         self._index.index([_words(text) for text in texts], show_progress=False)
         self._groups = _groups(connection, {entry.group_id for entry in self._candidates})
