@@ -154,7 +154,7 @@ def assemble(
         aggregator = aggregator_spec(settings.aggregate, voters)
     elif asking and len(voters) > 1:
         adjudicator = crew.adjudicator(voters)
-    who = [*asking, *([adjudicator] if adjudicator else [])]
+    who: list[LLMLabeler | Adjudicator] = [*asking, *([adjudicator] if adjudicator else [])]
     asked = {member.spec.labeler_id: member.client.settings for member in who}
     teachers = Teachers(local, asking, adjudicator, aggregator)
     return Assembled(teachers, tuple(crew.clients.values()), tuple(crew.prompts), asked)
