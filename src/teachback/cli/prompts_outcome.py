@@ -32,14 +32,11 @@ def print_listing(console: Console, listing: Sequence[PromptListing]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("role", "name", "tasks", "schema", "examples", "id"):
         table.add_column(name, no_wrap=True)
-    table.add_column("parameters, note", overflow="fold")
+    table.add_column("note", overflow="fold")
     for each in listing:
         told = listing_json(each)
-        if each.problem:
-            about = Text(each.problem, "red")
-        else:
-            settings = ", ".join(f"{name} {value}" for name, value in told["parameters"].items())
-            about = Text.assemble((settings, "dim"), "\n" if settings and each.note else "", each.note)
+        # Which variables a body uses is for who edits it; `show` tells it, and the sampling parameters.
+        about = Text(each.problem, "red") if each.problem else Text(each.note.partition(" Variables - ")[0])
         cells = (each.role, each.name, ", ".join(each.tasks), each.schema or "", told["examples"] or "")
         table.add_row(*map(Text, cells), Text(each.prompt_id[:SHORT_ID]), about)
     console.print(table)
