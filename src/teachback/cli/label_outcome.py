@@ -91,7 +91,8 @@ def print_tally(console: Console, tally: Tally) -> None:
     console.print(
         f"   Rules and model differed on {tally.disagreed:,} of {tally.agreed + tally.disagreed:,} targets; the "
         f"adjudicator kept the rules' status {tally.kept_rule:,} times, the model's {tally.kept_llm:,} times, chose a "
-        f"third {tally.kept_other:,} times; {tally.undecided:,} needed no decision (one had read less of the report)."
+        f"third {tally.kept_other:,} times and left {tally.left_open:,} to a person; "
+        f"{tally.undecided - tally.left_open:,} needed no decision (one had read less of the report)."
     )
     calls = sum(bill.calls for bill in tally.bill)
     cost = sum(bill.cost_usd or 0.0 for bill in tally.bill)
