@@ -1,0 +1,148 @@
+"""A store of synthetic reports that may be sent anywhere, and an endpoint with keys and models before the stand-in."""
+
+import asyncio
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from teachback.agents.stand_in import MODEL, stand_in_endpoint
+from teachback.store.corpora.imported import Corpus
+from teachback.store.corpora.intake import import_reports, reading_of
+from teachback.store.corpora.synthetic import generate
+from teachback.store.corpora.synthetic.curated import CURATOR, curated_labels
+from teachback.store.database import Store
+
+REPORTS = 40
+KEY = "sk-proj-0123456789-right"
+# Model to the seed of the stand-in behind it: each errs elsewhere. `gpt-4o` has a price in the shipped list.
+MODELS = {"gpt-4o": 0, "second": 1, "third": 2, MODEL: 0}
+PRICED_HOST = "0.0.0.0"  # reaches this machine too, but is none of its loopback names: calls there have a price
+
+
+class Tollgate:
+    """A server that wants a key and knows some models, passes on what it lets in, and notes it.
+
+    Attributes:
+        url: Its base URL, on loopback.
+        key: The key that it wants.
+        bodies: The completions that it let in.
+        keys: The keys that were shown to it.
+        most_at_once: Most completions that were with it at the same time.
+    """
+
+    def __init__(self, behind: dict[str, str]) -> None:
+        self.url = ""
+        self.key = KEY
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: set[str] = set()
+        self.most_at_once = 0
+        self._at_once = 0
+        self._behind = behind
+
+    @property
+    def priced_url(self) -> str:
+        """Its base URL as an address that is not known to be local."""
+        return self.url.replace("127.0.0.1", PRICED_HOST)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.keys.add(key)
+        if key != self.key:
+            return refusal(401, f"Incorrect API key provided: {key}.", "invalid_api_key")
+        raw, model = await request.read(), MODEL
+        if request.path.endswith("/chat/completions"):
+            body = json.loads(raw)
+            model = body["model"]
+            if model not in self._behind:
+                return refusal(404, f"The model `{model}` does not exist.", "model_not_found")
+            self.bodies.append(body)
+            raw = json.dumps(body | {"model": MODEL}).encode()
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return await passed_on(request, self._behind[model], raw, model)
+        finally:
+            self._at_once -= 1
+
+
+async def passed_on(request: web.Request, base_url: str, raw: bytes, model: str) -> web.Response:
+    url = base_url.removesuffix("/v1") + request.path_qs
+    headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
+    async with ClientSession() as session, session.request(request.method, url, data=raw, headers=headers) as answer:
+        said = (await answer.read()).replace(f'"model":"{MODEL}"'.encode(), f'"model":"{model}"'.encode())
+        return web.Response(status=answer.status, body=said, content_type=answer.content_type)
+
+
+def refusal(status: int, message: str, code: str) -> web.Response:
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    return web.json_response({"error": error}, status=status)
+
+
+@contextmanager
+def tollgate() -> Iterator[Tollgate]:
+    """Run the server in a thread of its own."""
+    loop = asyncio.new_event_loop()
+
+    async def start(gate: Tollgate) -> web.AppRunner:
+        application = web.Application(client_max_size=2**24)
+        application.router.add_route("*", "/v1/{rest:.*}", gate.handle)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    with ExitStack() as stack:
+        seeds = {seed: stack.enter_context(stand_in_endpoint(seed=seed)) for seed in sorted(set(MODELS.values()))}
+        gate = Tollgate({model: seeds[seed] for model, seed in MODELS.items()})
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        runner = asyncio.run_coroutine_threadsafe(start(gate), loop).result(10)
+        gate.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        try:
+            yield gate
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+@pytest.fixture(scope="module")
+def running_gate() -> Iterator[Tollgate]:
+    with tollgate() as gate:
+        yield gate
+
+
+@pytest.fixture
+def gate(running_gate: Tollgate) -> Tollgate:
+    """The server, having seen nobody yet."""
+    running_gate.bodies.clear()
+    running_gate.keys.clear()
+    running_gate.most_at_once = 0
+    return running_gate
+
+
+@pytest.fixture(scope="session")
+def free_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reports of a corpus whose egress policy is `any`, each curated."""
+    path = tmp_path_factory.mktemp("free") / "labels.duckdb"
+    pairs = ((entry.report, curated_labels(entry)) for entry in generate(REPORTS, seed=3))
+    corpus = Corpus("synthetic", licence=None, egress="any", source="generator")
+    with Store(path) as opened:
+        import_reports(opened, reading_of(pairs, corpus, [CURATOR], total=REPORTS))
+    return path
+
+
+@pytest.fixture
+def sendable(free_store: Path, tmp_path: Path) -> Path:
+    """A copy of the store, to be labelled."""
+    for file in free_store.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path / free_store.name
