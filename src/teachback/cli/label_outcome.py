@@ -137,10 +137,10 @@ def _agreement_table(tally: Tally, *, aggregated: bool) -> Table:
     )
     compared = tally.agreed + tally.disagreed
     decider = "the vote" if aggregated else "adjudicator"
-    rows = [
-        ("agree", tally.agreed),
-        ("differ", tally.disagreed),
-        (f"  {decider} kept the rules' status", tally.kept_rule),
+    rows = [("agree", tally.agreed), ("differ", tally.disagreed)]
+    if any(votes.kind == "rule" for votes in tally.votes):
+        rows.append((f"  {decider} kept the rules' status", tally.kept_rule))
+    rows += [
         (f"  {decider} kept a model's status", tally.kept_llm),
         (f"  {decider} chose another status", tally.kept_other),
     ]
