@@ -1,16 +1,15 @@
 """A store of synthetic reports that may be sent anywhere, and an endpoint with keys and models before the stand-in."""
 
-import asyncio
 import json
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from anyio.from_thread import start_blocking_portal
 
 from teachback.agents.stand_in import MODEL, stand_in_endpoint
 from teachback.store.corpora.imported import Corpus
@@ -37,7 +36,7 @@ class Tollgate:
         most_at_once: Most completions that were with it at the same time.
     """
 
-    def __init__(self, behind: dict[str, str]) -> None:
+    def __init__(self, behind: dict[str, str], session: ClientSession) -> None:
         self.url = ""
         self.key = KEY
         self.bodies: list[dict[str, Any]] = []
@@ -45,6 +44,7 @@ class Tollgate:
         self.most_at_once = 0
         self._at_once = 0
         self._behind = behind
+        self._session = session
 
     @property
     def priced_url(self) -> str:
@@ -67,17 +67,16 @@ class Tollgate:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            return await passed_on(request, self._behind[model], raw, model)
+            return await self._passed_on(request, model, raw)
         finally:
             self._at_once -= 1
 
-
-async def passed_on(request: web.Request, base_url: str, raw: bytes, model: str) -> web.Response:
-    url = base_url.removesuffix("/v1") + request.path_qs
-    headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
-    async with ClientSession() as session, session.request(request.method, url, data=raw, headers=headers) as answer:
-        said = (await answer.read()).replace(f'"model":"{MODEL}"'.encode(), f'"model":"{model}"'.encode())
-        return web.Response(status=answer.status, body=said, content_type=answer.content_type)
+    async def _passed_on(self, request: web.Request, model: str, raw: bytes) -> web.Response:
+        url = self._behind[model].removesuffix("/v1") + request.path_qs
+        headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
+        async with self._session.request(request.method, url, data=raw, headers=headers) as answer:
+            said = (await answer.read()).replace(f'"model":"{MODEL}"'.encode(), f'"model":"{model}"'.encode())
+            return web.Response(status=answer.status, body=said, content_type=answer.content_type)
 
 
 def refusal(status: int, message: str, code: str) -> web.Response:
@@ -85,33 +84,31 @@ def refusal(status: int, message: str, code: str) -> web.Response:
     return web.json_response({"error": error}, status=status)
 
 
-@contextmanager
-def tollgate() -> Iterator[Tollgate]:
-    """Run the server in a thread of its own."""
-    loop = asyncio.new_event_loop()
-
-    async def start(gate: Tollgate) -> web.AppRunner:
-        application = web.Application(client_max_size=2**24)
+@asynccontextmanager
+async def serving(behind: dict[str, str]) -> AsyncIterator[Tollgate]:
+    """Serve on a free port."""
+    application = web.Application(client_max_size=2**24)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+    async with ClientSession() as session:
+        gate = Tollgate(behind, session)
         application.router.add_route("*", "/v1/{rest:.*}", gate.handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return runner
-
-    with ExitStack() as stack:
-        seeds = {seed: stack.enter_context(stand_in_endpoint(seed=seed)) for seed in sorted(set(MODELS.values()))}
-        gate = Tollgate({model: seeds[seed] for model, seed in MODELS.items()})
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
-        runner = asyncio.run_coroutine_threadsafe(start(gate), loop).result(10)
         gate.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         try:
             yield gate
         finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+            await runner.cleanup()
+
+
+@contextmanager
+def tollgate() -> Iterator[Tollgate]:
+    """Run the server in a thread of its own."""
+    with ExitStack() as stack:
+        seeds = {seed: stack.enter_context(stand_in_endpoint(seed=seed)) for seed in sorted(set(MODELS.values()))}
+        portal = stack.enter_context(start_blocking_portal())
+        behind = {model: seeds[seed] for model, seed in MODELS.items()}
+        yield stack.enter_context(portal.wrap_async_context_manager(serving(behind)))
 
 
 @pytest.fixture(scope="module")
