@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from teachback.cli import app
-from teachback.errors import BudgetError, SettingError
+from teachback.errors import BudgetError, SettingError, TeacherError
 from teachback.prompts import load_prompt
 from teachback.store.database import open_snapshot
 
@@ -141,6 +141,15 @@ def test_with_nothing_to_spend_nothing_is_sent(label: Any, gate: Any) -> None:
     assert gate.bodies == []
 
 
+def test_an_endpoint_that_wants_a_key_is_told_none(label: Any, gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    error = run(*label, "--labelers", "llm").exception
+    assert isinstance(error, TeacherError)
+    assert "401" in error.message
+    assert "set OPENAI_API_KEY to a key for this endpoint" in error.remedy
+    assert gate.bodies == []
+
+
 def test_no_more_is_asked_at_once_than_was_allowed(label: Any, gate: Any) -> None:
     outcome(*label, "--concurrency", "3")
     assert 1 < gate.most_at_once <= 3
@@ -220,6 +229,16 @@ def test_three_labelers_are_settled_by_a_vote(label: Any, gate: Any, how: str) -
     decided = dict(ask(label[1], "SELECT decided_by, count(*) FROM teacher_labels WHERE task = 'findings' GROUP BY 1"))
     assert sum(decided.values()) == came["selected"] * 13
     assert decided["aggregated"] > 0
+
+
+def test_models_without_a_prompt_of_their_own_take_the_one_that_is_given(label: Any, gate: Any) -> None:
+    came = outcome(*label, "--labelers", "llm,llm:second@default", "--prompt", "terse", "--aggregate", "adjudicate")
+    names = {votes["name"] for votes in came["teacher"]["votes"] if votes["kind"] == "llm"}
+    assert names == {"llm:gpt-4o@terse", "llm:second"}
+    for words in (("--labelers", "rule"), ("--ensemble", "high-recall"), ("--labelers", "llm@default")):
+        error = run(*label, *words, "--prompt", "terse").exception
+        assert isinstance(error, SettingError)
+        assert "--prompt terse is used by no labeler" in error.message
 
 
 def test_another_way_to_vote_asks_nobody(label: Any, gate: Any) -> None:

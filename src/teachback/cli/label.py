@@ -8,9 +8,11 @@ import typer
 
 if TYPE_CHECKING:
     from teachback.agents.assemble import TeacherSettings
+    from teachback.agents.lineup import LabelerRef
 
 __all__ = ["label"]
 
+DEFAULT_PROMPT = "default"
 SOME_FAILED = 1
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 
@@ -35,7 +37,7 @@ def label(
     ] = None,
     prompt: Annotated[
         str, typer.Option(help="The LLM labeler's prompt: a name, or a file.", rich_help_panel=WHO)
-    ] = "default",
+    ] = DEFAULT_PROMPT,
     labelers: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +64,7 @@ def label(
     ] = "adjudicate",
     adjudicator_prompt: Annotated[
         str, typer.Option(help="The adjudicator's prompt: a name, or a file.", rich_help_panel=WHO)
-    ] = "default",
+    ] = DEFAULT_PROMPT,
     show_reliability: Annotated[
         bool,
         typer.Option(
@@ -145,7 +147,7 @@ def label(
     from rich.console import Console
 
     from teachback.agents.assemble import AGGREGATES, TeacherSettings, choose_llm, teach_store
-    from teachback.agents.lineup import ensemble_of, load_endpoints, parse_lineup
+    from teachback.agents.lineup import load_endpoints
     from teachback.agents.selection import Selection
     from teachback.agents.settings import LLMSettings
     from teachback.agents.stand_in import stand_in_settings
@@ -177,7 +179,7 @@ def label(
         scope=one_of("--scope", scope, SCOPES),
         labeler_prompt=prompt,
         adjudicator_prompt=adjudicator_prompt,
-        labelers=ensemble_of(ensemble, labelers) if ensemble else parse_lineup(labelers) if labelers else (),
+        labelers=_lineup(ensemble, labelers, prompt),
         endpoints=named,
         aggregate=one_of("--aggregate", aggregate, AGGREGATES),
         repeat=repeat,
@@ -244,6 +246,19 @@ def _hand_in(console: Any, store: Path, settings: "TeacherSettings", config: Any
         print_batches(console, store, outcome, tally)
     if outcome.exhausted:
         raise typer.Exit(SOME_FAILED)
+
+
+def _lineup(ensemble: str | None, labelers: str | None, prompt: str) -> "tuple[LabelerRef, ...]":
+    """Read who votes; a model that is named without a prompt takes the one of `--prompt`."""
+    from teachback.agents.lineup import ensemble_of, parse_lineup
+    from teachback.errors import SettingError
+
+    named = [part.strip() for part in (labelers or "").split(",") if part.strip()]
+    written = ",".join(f"{part}@{prompt}" if part.startswith("llm") and "@" not in part else part for part in named)
+    lineup = ensemble_of(ensemble, written) if ensemble else parse_lineup(written) if labelers else ()
+    if lineup and prompt != DEFAULT_PROMPT and all(one.prompt != prompt for one in lineup):
+        raise SettingError(f"--prompt {prompt} is used by no labeler", "leave it out, or name llm among --labelers")
+    return lineup
 
 
 def _recorded(settings: "TeacherSettings") -> dict[str, Any]:
