@@ -24,8 +24,8 @@ from teachback.agents.labeler import Teachers
 from teachback.agents.lineup import DEFAULT_PROMPT, LabelerRef, settings_of
 from teachback.agents.llm_labeler import LLMLabeler
 from teachback.agents.rule_labeler import RuleLabeler
-from teachback.agents.rule_process import RuleProcess
 from teachback.agents.settings import LLMSettings
+from teachback.agents.side_process import RulesBeside, SideProcess
 from teachback.agents.stand_in import stand_in_endpoint, stand_in_settings
 from teachback.agents.tally import Tally, tally
 from teachback.agents.teach import Progress, TeachConfig, TeachSummary, teach
@@ -95,19 +95,19 @@ class Assembled:
         clients: The clients through which they ask, one for each endpoint's model.
         prompts: The prompts that they use.
         asked: Labeler id of those that ask to where they ask, in the order of the members.
+        side: The process that does rules and readings of a large job, where a model is asked.
     """
 
     teachers: Teachers
     clients: tuple[LLMClient, ...] = ()
     prompts: tuple[Prompt, ...] = ()
     asked: Mapping[str, LLMSettings] = field(default_factory=dict)
+    side: SideProcess = field(default_factory=SideProcess)
 
     async def aclose(self) -> None:
         """Close the clients, once the answers that are under way are stored."""
         await asyncio.gather(*(client.aclose() for client in self.clients))
-        for labeler in self.teachers.local:
-            if isinstance(labeler, RuleProcess):
-                await labeler.aclose()
+        await self.side.aclose()
 
 
 def choose_llm(asked: str | None, env: Mapping[str, str] | None = None) -> LLMChoice:
@@ -143,10 +143,12 @@ def assemble(
     Raises:
         SettingError: The members do not go together.
     """
-    crew = _Crew(settings, cache, connection, postpone)
+    side = SideProcess()
+    crew = _Crew(settings, cache, connection, postpone, side)
     asks = any(ref.kind == "llm" for ref in settings.lineup)
-    rules = RuleProcess if asks and not postpone else RuleLabeler
-    local = tuple(rules(settings.rule_scope) for ref in settings.lineup if ref.kind == "rule")
+    scope = settings.rule_scope
+    rules = RulesBeside(scope, side) if asks and not postpone else RuleLabeler(scope)
+    local = tuple(rules for ref in settings.lineup if ref.kind == "rule")
     asking = tuple(crew.llm_labeler(ref) for ref in settings.lineup if ref.kind == "llm")
     voters = [labeler.spec.labeler_id for labeler in (*local, *asking)]
     adjudicator = aggregator = None
@@ -157,7 +159,7 @@ def assemble(
     who: list[LLMLabeler | Adjudicator] = [*asking, *([adjudicator] if adjudicator else [])]
     asked = {member.spec.labeler_id: member.client.settings for member in who}
     teachers = Teachers(local, asking, adjudicator, aggregator)
-    return Assembled(teachers, tuple(crew.clients.values()), tuple(crew.prompts), asked)
+    return Assembled(teachers, tuple(crew.clients.values()), tuple(crew.prompts), asked, side)
 
 
 class _Crew:
@@ -169,11 +171,12 @@ class _Crew:
         cache: CallCache,
         connection: duckdb.DuckDBPyConnection | None,
         postpone: bool,
+        side: SideProcess,
     ) -> None:
         self.clients: dict[LLMSettings, LLMClient] = {}
         self.prompts: list[Prompt] = []
         self._settings, self._cache, self._connection, self._postpone = settings, cache, connection, postpone
-        self._budget = Budget(settings.max_usd)
+        self._budget, self._side = Budget(settings.max_usd), side
 
     def llm_labeler(self, ref: LabelerRef) -> LLMLabeler:
         settings = self._settings
@@ -194,7 +197,7 @@ class _Crew:
     def _client(self, ref: LabelerRef) -> LLMClient:
         endpoint = settings_of(ref, self._settings.endpoint, self._settings.endpoints)
         if endpoint not in self.clients:
-            client = LLMClient(endpoint, self._cache, budget=self._budget, postpone=self._postpone)
+            client = LLMClient(endpoint, self._cache, budget=self._budget, postpone=self._postpone, side=self._side)
             if self._budget.max_usd is not None and not client.is_priced:
                 raise SettingError(
                     f"--max-usd cannot be kept: the price of {endpoint.model} is not known",
@@ -276,6 +279,7 @@ async def _teach(
             config,
             cache=cache if assembled.clients else None,
             prompts=assembled.prompts,
+            expecting=assembled.side.expect,
             stopped=lambda: next((client.stopped for client in assembled.clients if client.stopped), None),
             on_progress=on_progress,
         )

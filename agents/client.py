@@ -12,19 +12,22 @@ import time
 from collections.abc import Callable, Coroutine
 from math import ceil
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import openai
 
 from teachback.agents.budget import Budget
 from teachback.agents.calls import Answer, CallCache, ChatRequest, LLMCall, Postponed
 from teachback.agents.failures import EndpointFailure, classify
+from teachback.agents.label_reading import LabelReading
 from teachback.agents.limiter import Limiter, shared_limiter
 from teachback.agents.payload import encode
 from teachback.agents.prices import load_prices
-from teachback.agents.records import Attempted, record_answer, record_failure, record_refusal
+from teachback.agents.records import Attempted, record_answer, record_failure
 from teachback.agents.repair import repair_request
+from teachback.agents.responses import Response, read_response
 from teachback.agents.settings import LLMSettings, check_egress
+from teachback.agents.side_process import SideProcess
 from teachback.agents.transport import Transport
 from teachback.errors import BudgetError, TeacherError, TeacherReplyError
 
@@ -47,10 +50,17 @@ class LLMClient:
         cache: Where calls are kept.
         budget: What may be spent; shared with the clients of other models in the same run.
         postpone: Whether to send nothing: what is not in the cache is collected in `outbox` and raises `Postponed`.
+        side: A process that reads the labelers' answers, where there is one.
     """
 
     def __init__(
-        self, settings: LLMSettings, cache: CallCache, *, budget: Budget | None = None, postpone: bool = False
+        self,
+        settings: LLMSettings,
+        cache: CallCache,
+        *,
+        budget: Budget | None = None,
+        postpone: bool = False,
+        side: SideProcess | None = None,
     ) -> None:
         self.settings = settings
         self.cache = cache
@@ -62,6 +72,8 @@ class LLMClient:
         self.served = 0  # calls answered by the cache
         self.left_out: set[str] = set()  # parameters that the model turned out not to take
         self.stopped: BudgetError | None = None  # set once the budget lets nothing more out
+        self._side = side
+        self._reading = asyncio.Lock()
         self._prices = load_prices(settings.prices)
         self._jitter = random.Random(settings.seed)
         self._transport: Transport | None = None
@@ -150,18 +162,12 @@ class LLMClient:
         request_hash = self.request_hash(request)
         cached, again = self.cache.get(request_hash), False
         if cached is not None and cached.error is None:
-            answer = cached.answer()
-            try:
-                reading = read(answer)
-            except TeacherReplyError as error:
-                # It came in a batch, unread, or the reader has become stricter since: ask again, saying what is wrong.
-                second = repair_request(request, answer, error.reason)
-                if second is None:
-                    raise
-                request, again = second, True
-            else:
+            response = await self._read((cached.response or "{}").encode(), request, request_hash, read)
+            if response.refused is None:
                 self.served += 1
-                return cached, reading
+                return cached, cast(T, response.reading)
+            # It came in a batch, unread, or the reader has become stricter since: ask again, saying what is wrong.
+            request, again = _repaired(request, cached, response.refused), True
         if self._fatal is not None:
             raise self._fatal
         if self.postpone:
@@ -197,27 +203,24 @@ class LLMClient:
     async def _ask_and_store(
         self, request: ChatRequest, request_hash: str, read: Callable[[Answer], T], *, repaired: bool
     ) -> tuple[LLMCall, T]:
-        call, answer = await self._answered(request, request_hash, repaired=repaired)
-        try:
-            reading = read(answer)
-        except TeacherReplyError as error:
-            await self._store(record_refusal(call, error.reason))
-            second = None if repaired else repair_request(request, answer, error.reason)
-            if second is None:
-                raise
-            # Kept under the first request's name: what was asked is the same, and it is not asked a third time.
-            call, answer = await self._answered(second, request_hash, repaired=True)
-            try:
-                reading = read(answer)
-            except TeacherReplyError as again:
-                await self._store(record_refusal(call, again.reason))
-                reason = f"{again.reason} (also after it was shown what was wrong with its first answer)"
-                raise TeacherReplyError(request.report_id, reason) from None
+        call, reading = await self._answered(request, request_hash, read, repaired=repaired)
         await self._store(call)
-        return call, reading
+        if call.error is not None and not repaired:
+            # Kept under the first request's name: what was asked is the same, and it is not asked a third time.
+            second = _repaired(request, call, call.error)
+            call, reading = await self._answered(second, request_hash, read, repaired=True)
+            await self._store(call)
+            if call.error is not None:
+                reason = f"{call.error} (also after it was shown what was wrong with its first answer)"
+                raise TeacherReplyError(request.report_id, reason)
+        if call.error is not None:
+            raise TeacherReplyError(request.report_id, call.error)
+        return call, cast(T, reading)
 
-    async def _answered(self, request: ChatRequest, request_hash: str, *, repaired: bool) -> tuple[LLMCall, Answer]:
-        """Send a request until it is answered; what cannot be answered is stored as a failed call."""
+    async def _answered(
+        self, request: ChatRequest, request_hash: str, read: Callable[[Answer], T], *, repaired: bool
+    ) -> tuple[LLMCall, T | None]:
+        """Send a request until it is answered, and read that; what is not answered is stored as a failed call."""
         started = time.perf_counter()
         reserved = self._cost_at_most(request)
         if not await self.budget.reserve(reserved):
@@ -226,22 +229,35 @@ class LLMClient:
         retries: list[str] = []
         spent = 0.0
         try:
-            response, failure = await self._attempt_until_answered(request, retries)
+            raw, failure = await self._attempt_until_answered(request, retries)
             milliseconds = (time.perf_counter() - started) * 1000
             attempts = len(retries) + 1
             attempted = Attempted(request, request_hash, attempts, milliseconds, tuple(retries), repaired)
             if failure is not None:
                 await self._store(record_failure(attempted, self.settings.model, failure.message))
                 raise self._error_of(failure, request, attempts)
-            call, answer = record_answer(attempted, response, self.settings, self._prices)
+            response = await self._read(raw, request, request_hash, read)
+            call = record_answer(attempted, response, self.settings, self._prices)
             spent = call.cost_usd or 0.0
         finally:
             self.budget.settle(reserved, spent)
-        return call, answer
+        return call, response.reading
+
+    async def _read(
+        self, raw: bytes, request: ChatRequest, request_hash: str, read: Callable[[Answer], T]
+    ) -> Response[T]:
+        if self._side is not None and isinstance(read, LabelReading):
+            response = await self._side.read(raw, read, request_hash)
+            if response is not None:
+                return cast(Response[T], response)
+        # One at a time, so that requests go out between the readings of answers that came in together.
+        async with self._reading:
+            await asyncio.sleep(0)
+            return read_response(raw, read, request_hash, request.report_id)
 
     async def _attempt_until_answered(
         self, request: ChatRequest, retries: list[str]
-    ) -> tuple[str, EndpointFailure | None]:
+    ) -> tuple[bytes, EndpointFailure | None]:
         waited = attempts = 0.0
         tokens = self._tokens_at_most(request)
         while True:
@@ -263,7 +279,7 @@ class LLMClient:
             if failure.refused and failure.refused not in without:
                 self.left_out.add(failure.refused)  # the request says the same without it: ask again at once
             elif failure.verdict != "retry":
-                return "", failure
+                return b"", failure
             else:
                 attempts += not failure.overloaded  # being overloaded is not this request's fault
                 pause = max(self._backoff_s(len(retries) + 1), failure.retry_after_s)
@@ -271,23 +287,23 @@ class LLMClient:
                     limiter.overloaded(window, failure.retry_after_s, sure=failure.throttled)
                     waited += pause
                 if attempts >= self.settings.max_attempts or waited > self.settings.patience_s:
-                    return "", failure
+                    return b"", failure
                 await asyncio.sleep(pause)
             retries.append(failure.message)
 
-    async def _send(self, body: bytes) -> tuple[str, EndpointFailure | None]:
+    async def _send(self, body: bytes) -> tuple[bytes, EndpointFailure | None]:
         self.sent += 1
         self._under_way.add(asyncio.current_task())
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 response = await self._connect().send(body)
         except (openai.APIError, TimeoutError) as error:
-            return "", classify(error, self.settings)
+            return b"", classify(error, self.settings)
         self._reached = True
         self._limit().learn(response.headers)
-        if not response.text.rstrip().endswith("}"):
-            return "", EndpointFailure("retry", f"the answer of {self.settings.host} is cut off: it is no JSON")
-        return response.text, None
+        if not response.content.rstrip().endswith(b"}"):
+            return b"", EndpointFailure("retry", f"the answer of {self.settings.host} is cut off: it is no JSON")
+        return response.content, None
 
     async def _store(self, call: LLMCall) -> None:
         try:
@@ -331,3 +347,15 @@ class LLMClient:
         if self._fatal is None:
             self._fatal = TeacherError(failure.message, failure.remedy or "check that the endpoint is up and answers")
         return self._fatal
+
+
+def _repaired(request: ChatRequest, call: LLMCall, reason: str) -> ChatRequest:
+    """Return the request that asks once more.
+
+    Raises:
+        TeacherReplyError: Asking again cannot help.
+    """
+    second = repair_request(request, call.answer(), reason)
+    if second is None:
+        raise TeacherReplyError(request.report_id, reason)
+    return second

@@ -26,7 +26,6 @@ __all__ = [
     "form_for",
     "label_schema",
     "object_schema",
-    "read_form",
     "read_label_form",
     "status_probabilities",
     "status_schema",
@@ -106,15 +105,6 @@ def label_schema(tasks: Sequence[Task] = TASKS, schema: PromptSchema = "labels")
         disease = object_schema(dict.fromkeys(("name", "icd10", "evidence"), text))
         properties["diseases"] = {"type": "array", "items": disease}
     return object_schema(properties)
-
-
-def read_form(answer: Answer, prompt: Prompt) -> LabelForm:
-    """Read the answer to a labeler's prompt.
-
-    Raises:
-        TeacherReplyError: It is not the prompt's form, or a finding is missing from it.
-    """
-    return read_label_form(answer, prompt.tasks, prompt.schema)
 
 
 def read_label_form(answer: Answer, tasks: Sequence[Task] = TASKS, schema: PromptSchema = "labels") -> LabelForm:

@@ -7,23 +7,21 @@ from functools import cached_property
 from typing import Any
 
 from teachback.agents.ballot import vote
-from teachback.agents.calls import Answer, ChatRequest
+from teachback.agents.calls import ChatRequest
 from teachback.agents.client import LLMClient
 from teachback.agents.examples import Example, ExampleSource, example_source, strictest
-from teachback.agents.forms import DiseaseEntry, LabelForm, form_for, read_form, status_probabilities
-from teachback.agents.grounding import ground
-from teachback.agents.hedges import asserted, hedge_rules_version
-from teachback.agents.icd10 import check_code
+from teachback.agents.forms import form_for
+from teachback.agents.hedges import hedge_rules_version
+from teachback.agents.label_reading import LabelReading, Reader
 from teachback.agents.labeler import Reply
 from teachback.agents.llm_member import request_for, spec_of
 from teachback.errors import SettingError, TeacherReplyError
 from teachback.prompts import Prompt, load_prompt
-from teachback.store.label import FINDINGS, Label, Labeler
+from teachback.store.label import FINDINGS, Labeler
 from teachback.store.report import Report, Scope
 
 __all__ = ["LLMLabeler"]
 
-OPEN_ENDED = "open-ended: there is no closed set of answers to take a probability over"
 SAMPLING_TEMPERATURE = 0.7  # the lowest at which several answers to one question are asked for
 
 
@@ -112,7 +110,7 @@ class LLMLabeler:
         self, request: ChatRequest, report: Report, sections: Sequence[tuple[str, str]], policy: str
     ) -> Reply:
         call, labels = await self.client.ask(
-            request, lambda answer: self._labels(answer, report, sections), egress=policy
+            request, LabelReading(self._reader, report.report_id, sections), egress=policy
         )
         return Reply(labels, call.llm_call_id)
 
@@ -128,69 +126,9 @@ class LLMLabeler:
     def _picked(self, report: Report) -> list[Example]:
         return self.examples.pick(report) if self.examples else []
 
-    def _labels(self, answer: Answer, report: Report, sections: Sequence[tuple[str, str]]) -> list[Label]:
-        form = read_form(answer, self.prompt)
-        findings = self._findings(answer, form, report, sections) if "findings" in self.prompt.tasks else []
-        return [*findings, *self._diseases(answer, form, report, sections)]
-
-    def _findings(
-        self, answer: Answer, form: LabelForm, report: Report, sections: Sequence[tuple[str, str]]
-    ) -> list[Label]:
-        probabilities, why_none = status_probabilities(answer, "findings", FINDINGS)
-        labels = []
-        for finding in FINDINGS:
-            entry = form.findings[finding]
-            probs = probabilities.get(finding)
-            labels.append(
-                Label(
-                    report_id=report.report_id,
-                    task="findings",
-                    target=finding,
-                    status=entry.status,
-                    labeler_id=self._labeler_id,
-                    scope=self.scope,
-                    confidence=probs[entry.status] if probs else None,
-                    confidence_source="logprob" if probs else None,
-                    confidence_note="" if probs else why_none,
-                    probs=probs,
-                    evidence=ground(entry.evidence, sections),
-                    llm_call_id=answer.llm_call_id,
-                )
-            )
-        return labels
-
-    def _diseases(
-        self, answer: Answer, form: LabelForm, report: Report, sections: Sequence[tuple[str, str]]
-    ) -> list[Label]:
-        by_phrase: dict[str, DiseaseEntry] = {}
-        for entry in form.diseases:
-            by_phrase.setdefault(" ".join(entry.name.lower().split()), entry)
-        labels = []
-        for phrase, entry in by_phrase.items():
-            if not phrase:
-                continue
-            status, evidence = asserted(phrase, entry.evidence.strip() and entry.evidence, sections)
-            code = entry.icd10.strip() or None
-            labels.append(
-                Label(
-                    report_id=report.report_id,
-                    task="diseases",
-                    target=phrase,
-                    status=status,
-                    labeler_id=self._labeler_id,
-                    scope=self.scope,
-                    confidence_note=OPEN_ENDED,
-                    evidence=evidence,
-                    icd10=code,
-                    icd10_check=check_code(code) if code else None,
-                    llm_call_id=answer.llm_call_id,
-                )
-            )
-        return labels
-
     @cached_property
-    def _labeler_id(self) -> str:
-        return self.spec.labeler_id
+    def _reader(self) -> Reader:
+        return Reader(self.prompt.tasks, self.prompt.schema, self.scope, self.spec.labeler_id)
 
 
 def _elected(replies: Sequence[Reply | BaseException]) -> Reply:

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from teachback.agents.calls import Answer, ChatRequest, LLMCall
-from teachback.agents.completion import Usage, read_completion, thinned
+from teachback.agents.calls import ChatRequest, LLMCall
 from teachback.agents.prices import PriceList
+from teachback.agents.responses import Response
 from teachback.agents.settings import LLMSettings
 
-__all__ = ["Attempted", "record_answer", "record_failure", "record_refusal"]
-
-LONG_RESPONSE = 16_384  # characters; longer ones are thinned before they are stored
+__all__ = ["Attempted", "record_answer", "record_failure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,45 +33,35 @@ class Attempted:
     repaired: bool = False
 
 
-def record_answer(
-    attempted: Attempted, response: str, settings: LLMSettings, prices: PriceList
-) -> tuple[LLMCall, Answer]:
-    """Record an answer that came back with status 200, and return it parsed; what it says is not judged here.
+def record_answer(attempted: Attempted, response: Response[Any], settings: LLMSettings, prices: PriceList) -> LLMCall:
+    """Record an answer that came back with status 200.
 
     Args:
         attempted: The request that was sent.
-        response: The endpoint's JSON; anything else counts as an answer that says nothing.
+        response: What came back; one that cannot be used is paid for all the same, and recorded with why it cannot.
         settings: The endpoint.
         prices: What its tokens cost.
     """
-    completion = read_completion(response)
-    usage = completion.usage or Usage()
-    sent, cached, returned = usage.prompt_tokens, completion.cached_tokens, usage.completion_tokens
-    model = completion.model or settings.model
+    sent, returned = response.prompt_tokens, response.completion_tokens
+    model = response.model or settings.model
     cost: float | None = 0.0 if settings.is_local else None
     if cost is None and sent is not None and returned is not None:
         known = model if prices.price_of(model) else settings.model
-        cost = prices.cost_usd(known, sent, cached, returned)
-    long = len(response) > LONG_RESPONSE and bool(completion.choices)
-    call = replace(
+        cost = prices.cost_usd(known, sent, response.cached_tokens, returned)
+    return replace(
         _record(attempted, model),
-        response=thinned(completion) if long else response,
+        response=response.kept,
         prompt_tokens=sent,
-        cached_tokens=cached,
+        cached_tokens=response.cached_tokens,
         completion_tokens=returned,
         cost_usd=cost,
+        error=response.refused,
     )
-    return call, Answer(call.llm_call_id, call.report_id, completion)
 
 
 def record_failure(attempted: Attempted, model: str, error: str) -> LLMCall:
     """Record a request that got no answer."""
     return replace(_record(attempted, model), error=error)
-
-
-def record_refusal(call: LLMCall, reason: str) -> LLMCall:
-    """Record an answer that cannot be used: it is paid for, and a call with an error is never served again."""
-    return replace(call, error=reason)
 
 
 def _record(attempted: Attempted, model: str) -> LLMCall:

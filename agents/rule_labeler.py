@@ -45,15 +45,15 @@ class RuleLabeler:
 
     def label(self, report: Report) -> list[Label]:
         """Return one label a finding; none at all (it abstains) when the report has no section of the scope."""
-        return self.labels(report, self.verdicts(report))
+        return self.labels(report.report_id, self.verdicts(report))
 
-    def labels(self, report: Report, verdicts: Mapping[str, tuple[Status, tuple[Evidence, ...]]] | None) -> list[Label]:
+    def labels(self, report_id: str, verdicts: Mapping[str, tuple[Status, tuple[Evidence, ...]]] | None) -> list[Label]:
         """Return a report's verdicts as labels; none where there are no verdicts."""
         if verdicts is None:
             return []
         return [
             Label(
-                report.report_id,
+                report_id,
                 "findings",
                 finding,
                 status,

@@ -120,6 +120,7 @@ async def teach(
     *,
     cache: StoreCallCache | None = None,
     prompts: Sequence[Prompt] = (),
+    expecting: Callable[[int], None] = lambda _: None,
     stopped: Callable[[], TeacherError | None] = lambda: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> TeachSummary:
@@ -132,6 +133,7 @@ async def teach(
         config: Which reports, and how.
         cache: The cache that the teachers' client asks, to be filled chunk by chunk and billed to this run.
         prompts: The prompts that the teachers use, to be kept beside their labels.
+        expecting: Told how many reports are about to be labelled.
         stopped: Says why nothing more can be asked, such as a spent budget; what is complete is kept all the same.
         on_progress: Told how far the job is, in the event loop.
 
@@ -151,6 +153,7 @@ async def teach(
     progress = Progress(len(todo), bill=cache.bill if cache else Bill())
     if not todo:
         return TeachSummary(teachers.teacher_id, None, selected, progress)
+    expecting(len(todo))
     _write_members(writer, teachers, prompts)
     chunk = config.chunk or (CHUNK if teachers.asking else CHUNK_OF_RULES)
     recorded = {"selection": asdict(selection), "chunk": chunk, "teacher_id": teachers.teacher_id}

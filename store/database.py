@@ -89,8 +89,8 @@ class Store:
         """Append rows to tables in one transaction; rows that are already there are left out.
 
         Args:
-            submitted: Table name to rows, or to an Arrow table; columns that a row lacks are NULL, `created_at`-like columns
-                default to now.
+            submitted: Table name to rows, or to an Arrow table; columns that are left out are NULL, `created_at`-like
+                ones default to now.
 
         Returns:
             Table name to the number of rows that were new.

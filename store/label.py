@@ -149,8 +149,12 @@ class Label:
     def label_id(self) -> str:
         """Content hash: the same verdict by the same labeler on the same scope has one id."""
         if self._known_id is None:
-            object.__setattr__(self, "_known_id", self._content_id())
+            self.know_id(self._content_id())
         return self._known_id or ""
+
+    def know_id(self, label_id: str) -> None:
+        """Take an id that was made of this same content elsewhere."""
+        object.__setattr__(self, "_known_id", label_id)
 
     def _content_id(self) -> str:
         return plain_id(

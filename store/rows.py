@@ -116,7 +116,9 @@ def _distributions(given: Sequence[Mapping[str, float] | None]) -> pa.Array:
         pa.array([None if probs is None else probs.get(status, 0.0) for probs in given], pa.float64())
         for status in STATUSES
     ]
-    return pa.StructArray.from_arrays(shares, names=list(STATUSES), mask=pa.array([probs is None for probs in given], pa.bool_()))
+    return pa.StructArray.from_arrays(
+        shares, names=list(STATUSES), mask=pa.array([probs is None for probs in given], pa.bool_())
+    )
 
 
 def _spans(evidence: Sequence[tuple[Evidence, ...]]) -> pa.Array:

@@ -106,7 +106,7 @@ class Writer:
 
 
 def _merged(group: Sequence[Rows]) -> tuple[Rows, Rows]:
-    """Return the rows of several submissions table by table: those that came as rows, and those that came as columns."""
+    """Return the rows of several submissions table by table: what came as rows, and what came as columns."""
     rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     columns: dict[str, list[pa.Table]] = defaultdict(list)
     for table, given in (entry for submitted in group for entry in submitted.items()):

@@ -10,6 +10,7 @@ from teachback.agents.batch.lines import LineOutcome, Matcher
 from teachback.agents.calls import ChatRequest, JsonForm, LLMCall, clip
 from teachback.agents.prices import PriceList
 from teachback.agents.records import Attempted, record_answer, record_failure
+from teachback.agents.responses import read_response
 from teachback.agents.settings import LLMSettings
 from teachback.errors import TeacherError
 
@@ -58,7 +59,9 @@ async def calls_of(
         if outcome.error is not None:
             failed = record_failure(attempted, settings.model, outcome.error)
             return replace(failed, response=outcome.response, batch_id=batch_id)
-        call, _ = record_answer(attempted, outcome.response or "", settings, prices)
+        raw = (outcome.response or "").encode("utf-8", "surrogatepass")
+        response = read_response(raw, lambda answer: None, request.llm_call_id, request.report_id)
+        call = record_answer(attempted, response, settings, prices)
         cost = None if call.cost_usd is None else call.cost_usd * PRICE
         return replace(call, cost_usd=cost, batch_id=batch_id)
 

@@ -5,7 +5,7 @@ import pytest
 
 from teachback.agents.calls import Answer
 from teachback.agents.completion import read_completion
-from teachback.agents.forms import form_for, label_schema, read_form, read_label_form, status_probabilities
+from teachback.agents.forms import form_for, label_schema, read_label_form, status_probabilities
 from teachback.errors import TeacherReplyError
 from teachback.prompts import list_prompts, load_prompt
 from teachback.store.label import FINDINGS, STATUSES
@@ -51,16 +51,20 @@ def test_what_informs_a_status_stands_in_front_of_it():
     assert list(checked["properties"]) == ["evidence", "check", "status"]
 
 
+def read_as(said, prompt):
+    return read_label_form(said, prompt.tasks, prompt.schema)
+
+
 def test_the_answer_is_read_by_the_prompts_tasks_and_schema():
     findings = dict.fromkeys(FINDINGS, PLAIN)
-    both = read_form(answer({"findings": findings, "diseases": [GOUT]}), load_prompt("llm_labeler"))
+    both = read_as(answer({"findings": findings, "diseases": [GOUT]}), load_prompt("llm_labeler"))
     assert (len(both.findings), both.diseases[0].icd10) == (13, "M10.9")
-    assert read_form(answer({"findings": findings}), load_prompt("llm_labeler", "findings")).diseases == ()
-    assert read_form(answer({"diseases": [GOUT]}), load_prompt("llm_labeler", "diseases")).findings == {}
+    assert read_as(answer({"findings": findings}), load_prompt("llm_labeler", "findings")).diseases == ()
+    assert read_as(answer({"diseases": [GOUT]}), load_prompt("llm_labeler", "diseases")).findings == {}
     noted = {"steps": "1. nothing", "findings": findings, "diseases": []}
-    assert read_form(answer(noted), load_prompt("llm_labeler", "stepwise")).steps == "1. nothing"
+    assert read_as(answer(noted), load_prompt("llm_labeler", "stepwise")).steps == "1. nothing"
     checked = {"findings": dict.fromkeys(FINDINGS, CHECKED), "diseases": []}
-    assert read_form(answer(checked), load_prompt("llm_labeler", "verify")).findings["Edema"].status == "unmentioned"
+    assert read_as(answer(checked), load_prompt("llm_labeler", "verify")).findings["Edema"].status == "unmentioned"
 
 
 @pytest.mark.parametrize(

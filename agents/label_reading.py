@@ -1,0 +1,113 @@
+"""From a filled-in form to labels: evidence looked up in the report, confidence from log-probabilities, codes checked.
+
+It needs no more than plain values, so that it can be done in another process (`side_process`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from teachback.agents.calls import Answer
+from teachback.agents.forms import DiseaseEntry, LabelForm, read_label_form, status_probabilities
+from teachback.agents.grounding import ground
+from teachback.agents.hedges import asserted
+from teachback.agents.icd10 import check_code
+from teachback.prompts import PromptSchema
+from teachback.store.label import FINDINGS, Label, Task
+from teachback.store.report import Scope
+
+__all__ = ["LabelReading", "Reader"]
+
+OPEN_ENDED = "open-ended: there is no closed set of answers to take a probability over"
+
+
+class Reader(NamedTuple):
+    """What an LLM labeler's answers are read by.
+
+    Attributes:
+        tasks: What was asked for.
+        schema: The form's schema.
+        scope: The sections that the model was shown.
+        labeler_id: Who labels.
+    """
+
+    tasks: tuple[Task, ...]
+    schema: PromptSchema
+    scope: Scope
+    labeler_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReading:
+    """Reads the answer on one report.
+
+    Attributes:
+        reader: What it is read by.
+        report_id: The report.
+        sections: (name, text) of the scope's sections.
+    """
+
+    reader: Reader
+    report_id: str
+    sections: Sequence[tuple[str, str]]
+
+    def __call__(self, answer: Answer) -> list[Label]:
+        """Return the answer's labels: of 13 findings, of the diseases, or of both.
+
+        Raises:
+            TeacherReplyError: The answer cannot be used.
+        """
+        form = read_label_form(answer, self.reader.tasks, self.reader.schema)
+        findings = self._findings(answer, form) if "findings" in self.reader.tasks else []
+        return [*findings, *self._diseases(answer, form)]
+
+    def _findings(self, answer: Answer, form: LabelForm) -> list[Label]:
+        probabilities, why_none = status_probabilities(answer, "findings", FINDINGS)
+        labels = []
+        for finding in FINDINGS:
+            entry = form.findings[finding]
+            probs = probabilities.get(finding)
+            labels.append(
+                Label(
+                    report_id=self.report_id,
+                    task="findings",
+                    target=finding,
+                    status=entry.status,
+                    labeler_id=self.reader.labeler_id,
+                    scope=self.reader.scope,
+                    confidence=probs[entry.status] if probs else None,
+                    confidence_source="logprob" if probs else None,
+                    confidence_note="" if probs else why_none,
+                    probs=probs,
+                    evidence=ground(entry.evidence, self.sections),
+                    llm_call_id=answer.llm_call_id,
+                )
+            )
+        return labels
+
+    def _diseases(self, answer: Answer, form: LabelForm) -> list[Label]:
+        by_phrase: dict[str, DiseaseEntry] = {}
+        for entry in form.diseases:
+            by_phrase.setdefault(" ".join(entry.name.lower().split()), entry)
+        labels = []
+        for phrase, entry in by_phrase.items():
+            if not phrase:
+                continue
+            status, evidence = asserted(phrase, entry.evidence.strip() and entry.evidence, self.sections)
+            code = entry.icd10.strip() or None
+            labels.append(
+                Label(
+                    report_id=self.report_id,
+                    task="diseases",
+                    target=phrase,
+                    status=status,
+                    labeler_id=self.reader.labeler_id,
+                    scope=self.reader.scope,
+                    confidence_note=OPEN_ENDED,
+                    evidence=evidence,
+                    icd10=code,
+                    icd10_check=check_code(code) if code else None,
+                    llm_call_id=answer.llm_call_id,
+                )
+            )
+        return labels

@@ -1,0 +1,258 @@
+"""A process beside ours, for jobs in which a model is asked about many reports: it labels by rules and reads answers.
+
+There one core has its hands full with the requests. What goes to the process and comes back are plain values over its
+standard input and output; it ends when its input does, so whatever becomes of us, it leaves nothing behind. Small jobs
+never start it, and where it cannot be started, or dies, its work is done here: nothing is lost, it is only slower.
+"""
+
+import asyncio
+import gc
+import marshal
+import os
+import signal
+import struct
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, BinaryIO
+
+from teachback.agents.label_reading import LabelReading, Reader
+from teachback.agents.responses import Response, read_response
+from teachback.agents.rule_labeler import RuleLabeler
+from teachback.store.label import Evidence, Label, Labeler
+from teachback.store.report import Report, Scope
+
+__all__ = ["RulesBeside", "SideProcess"]
+
+WORTH_IT = 1_000  # reports; fewer are done before another process has started, which takes half a second of a core
+UNDER_WAY = 2  # messages at once: while one is worked on, the next is there
+MOST = 4  # reports in a message: some 8 ms of work, so that no answer waits long for its reading
+COLLECT_AFTER = 100_000  # allocations between two passes of the cycle collector: nothing here has cycles
+_LENGTH = struct.Struct("<I")
+
+Wire = Any  # what `marshal` writes and reads: tuples, lists, dicts, strings, bytes, numbers, None
+_Job = tuple[Wire, "asyncio.Future[Wire | None]"]
+
+
+class SideProcess:
+    """Does what it is given in another process."""
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._readings: deque[tuple[str, _Job]] = deque()
+        self._rules: dict[str, _Job] = {}  # by report
+        self._sent: deque[list[_Job]] = deque()
+        self._process: asyncio.subprocess.Process | None = None
+        self._working: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+
+    def expect(self, reports: int) -> None:
+        """Learn how large the job is: decides whether the process is worth its start."""
+        self._wanted = reports > WORTH_IT and (os.cpu_count() or 1) > 1
+
+    async def label(self, scope: Scope, report: Report) -> list[Label] | None:
+        """Return a report's labels by the package's rules; None where they are to be made here."""
+        job = self._job(("rules", scope, report.report_id, report.scoped(scope)))
+        if job is None:
+            return None
+        self._rules[report.report_id] = job
+        written = await job[1]
+        return None if written is None else _labels(written)
+
+    async def read(self, raw: bytes, reading: LabelReading, llm_call_id: str) -> Response[list[Label]] | None:
+        """Read a response, as `read_response` would; None where it is to be read here."""
+        asked = ("read", raw, tuple(reading.reader), reading.report_id, list(reading.sections), llm_call_id)
+        job = self._job(asked)
+        if job is None:
+            return None
+        self._readings.append((reading.report_id, job))
+        written = await job[1]
+        if written is None:
+            return None
+        model, sent, cached, returned, kept, labels, refused = written
+        return Response(model, sent, cached, returned, kept, None if labels is None else _labels(labels), refused)
+
+    async def aclose(self) -> None:
+        """End the process."""
+        self._wanted = False
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
+        self._give_back()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            await self._process.wait()
+            self._process = None
+
+    def _job(self, asked: Wire) -> _Job | None:
+        if not self._wanted:
+            return None
+        if not self._working:
+            self._working.append(asyncio.create_task(self._work()))
+        self._news.set()
+        return asked, asyncio.get_running_loop().create_future()
+
+    async def _work(self) -> None:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                f"from {__name__} import serve; serve()",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=1 << 24,
+            )
+            self._process = process
+            assert process.stdin is not None
+            assert process.stdout is not None
+            self._working.append(asyncio.create_task(self._send(process.stdin)))
+            while True:
+                (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+                answers = marshal.loads(await process.stdout.readexactly(length))
+                jobs = self._sent.popleft()
+                self._news.set()
+                for (_, done), answer in zip(jobs, answers, strict=True):
+                    if not done.done():
+                        done.set_result(answer)
+        except (OSError, asyncio.IncompleteReadError):
+            self._wanted = False
+            self._give_back()
+
+    async def _send(self, stdin: asyncio.StreamWriter) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while len(self._sent) < UNDER_WAY and (self._readings or self._rules):
+                jobs = list(self._next_jobs())
+                self._sent.append(jobs)
+                asked = marshal.dumps([job for job, _ in jobs])
+                stdin.write(_LENGTH.pack(len(asked)) + asked)
+
+    def _next_jobs(self) -> Iterator[_Job]:
+        # A report's rules and answer are read one after the other: what is known of its sentences is then at hand.
+        for _ in range(MOST):
+            if self._readings:
+                report_id, reading = self._readings.popleft()
+                if report_id in self._rules:
+                    yield self._rules.pop(report_id)
+                yield reading
+            elif self._rules:
+                yield self._rules.pop(next(iter(self._rules)))
+
+    def _give_back(self) -> None:
+        sent = [job for jobs in self._sent for job in jobs]
+        for _, done in [*sent, *(job for _, job in self._readings), *self._rules.values()]:
+            if not done.done():
+                done.set_result(None)
+        self._sent.clear()
+        self._readings.clear()
+        self._rules.clear()
+
+
+class RulesBeside:
+    """The rule labeler, at work in the process beside.
+
+    Args:
+        scope: The sections to label from.
+        side: The process.
+    """
+
+    def __init__(self, scope: Scope, side: SideProcess) -> None:
+        self._here = RuleLabeler(scope)
+        self._side = side
+
+    @property
+    def spec(self) -> Labeler:
+        """Who it is: the rule labeler, wherever it works."""
+        return self._here.spec
+
+    def label(self, report: Report) -> list[Label]:
+        """Return one report's labels, made here."""
+        return self._here.label(report)
+
+    async def label_many(self, reports: Sequence[Report]) -> list[list[Label]] | None:
+        """Return the labels of many reports, made elsewhere; None where they are to be made here."""
+        labelled = await asyncio.gather(*(self._side.label(self._here.scope, report) for report in reports))
+        made = [labels for labels in labelled if labels is not None]
+        return made if len(made) == len(reports) else None
+
+
+def serve() -> None:
+    """Do what comes in until the input ends; what the process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    given, answered = sys.stdin.buffer, sys.stdout.buffer
+    while (jobs := _next(given)) is not None:
+        told = marshal.dumps([_read(*job) if kind == "read" else _label(*job) for kind, *job in jobs])
+        answered.write(_LENGTH.pack(len(told)) + told)
+        answered.flush()
+    gc.unfreeze()  # else libraries complain at the end of what they take for leaks
+
+
+def _next(given: BinaryIO) -> Wire | None:
+    header = given.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(header)
+    body = given.read(length)
+    return marshal.loads(body) if len(body) == length else None
+
+
+def _label(scope: Scope, report_id: str, sections: list[tuple[str, str]]) -> Wire:
+    labeler = _rule_labeler(scope)
+    verdicts = labeler.engine.label_sections(sections) if sections else None
+    return _written(labeler.labels(report_id, verdicts))
+
+
+def _read(raw: bytes, reader: Wire, report_id: str, sections: list[tuple[str, str]], llm_call_id: str) -> Wire:
+    reading = LabelReading(Reader(*reader), report_id, sections)
+    response = read_response(raw, reading, llm_call_id, report_id)
+    return (
+        response.model,
+        response.prompt_tokens,
+        response.cached_tokens,
+        response.completion_tokens,
+        response.kept,
+        None if response.reading is None else _written(response.reading),
+        response.refused,
+    )
+
+
+@cache
+def _rule_labeler(scope: Scope) -> RuleLabeler:
+    return RuleLabeler(scope)
+
+
+def _written(labels: Sequence[Label]) -> Wire:
+    return [
+        (
+            label.label_id,
+            [(span.section, span.start, span.end, span.quote, span.cue) for span in label.evidence],
+            (label.icd10, label.llm_call_id, label.round_id, label.icd10_check),
+            (
+                label.report_id,
+                label.task,
+                label.target,
+                label.status,
+                label.labeler_id,
+                label.scope,
+                label.confidence,
+                label.confidence_source,
+                label.confidence_note,
+                label.probs,
+            ),
+        )
+        for label in labels
+    ]
+
+
+def _labels(written: Wire) -> list[Label]:
+    labels = []
+    for label_id, spans, last, first in written:
+        fields: list[Any] = [*first, tuple([Evidence(*span) for span in spans]), *last]
+        label = Label(*fields)
+        label.know_id(label_id)
+        labels.append(label)
+    return labels
