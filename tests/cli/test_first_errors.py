@@ -1,13 +1,13 @@
 """What a user meets first: each error as the shell shows it, with what is wrong, what to do, and never the key."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,28 @@ from teachback.store.corpora.synthetic import generate
 from teachback.store.database import Store, open_snapshot
 
 REPORTS = 8
-AT_ONCE = 3  # child processes; each spends most of its time on imports, and two wait
 NO_HOST = "http://models.invalid/v1"  # RFC 2606: no name under `invalid` is ever resolved
 ELSEWHERE = "http://models.example/v1"  # RFC 2606: never asked here
 HIDDEN = ("OPENAI_", "TEACHBACK_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+# Each command is a process of its own, forked once the imports are done: they take most of the time.
+FORKS = """
+import json, os, sys
+import teachback.agents.assemble, teachback.agents.batch.job, teachback.agents.estimate, teachback.cli.label_outcome
+from teachback.cli import main
+
+pids = {}
+for name, case in json.load(sys.stdin).items():
+    pids[name] = os.fork()
+    if not pids[name]:
+        os.environ.update(case["env"])
+        for stream in (1, 2):
+            os.dup2(os.open(case["streams"][stream - 1], os.O_WRONLY | os.O_CREAT), stream)
+        sys.argv = ["teachback", *case["words"]]
+        main()
+        sys.exit(0)
+codes = {name: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for name, pid in pids.items()}
+json.dump(codes, sys.stdout)
+"""
 WRONG_KEYS = {"wrong": "sk-proj-abcdef-wrong", "other": "0123456789abcdef0123456789abcdef"}
 
 
@@ -116,23 +134,21 @@ CASES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Met:
-    """What a child process left behind."""
+    """What a command left behind.
+
+    Attributes:
+        store: The store that it was called on.
+        code: How it ended.
+        stdout: What it printed.
+        stderr: What it complained of.
+    """
 
     store: Path
-    ran: subprocess.CompletedProcess[str]
-    addresses: dict[str, str] = field(default_factory=dict)
-
-
-def environment(key: str) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not name.upper().startswith(HIDDEN)}
-    return env | {"COLUMNS": "100"} | ({"OPENAI_API_KEY": key} if key else {})
-
-
-def teachback(words: list[str], key: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from teachback.cli import main; main()", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(key), timeout=120, check=False)
+    code: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture(scope="module")
@@ -162,40 +178,49 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
-def children(
-    running_gate: Any, new_store: Callable[[str], Path], closed_port: int
-) -> Iterator[dict[str, "Future[Met]"]]:
-    """Every case's child process, some at a time."""
-    addresses = {
-        "url": running_gate.url,
-        "priced": running_gate.priced_url,
-        "closed": f"http://127.0.0.1:{closed_port}/v1",
-    }
+def addresses(running_gate: Any, closed_port: int) -> dict[str, str]:
+    closed = f"http://127.0.0.1:{closed_port}/v1"
+    return {"url": running_gate.url, "priced": running_gate.priced_url, "closed": closed}
+
+
+@pytest.fixture(scope="module")
+def met(running_gate: Any, new_store: Callable[[str], Path], addresses: dict[str, str]) -> dict[str, Met]:
+    """What each case came to."""
     keys = {"right": running_gate.key, "none": "", **WRONG_KEYS}
-
-    def meet(case: Case, store: Path) -> Met:
-        words = ["label", str(store), "--labelers", "llm", *case.words.format(**addresses).split()]
-        return Met(store, teachback(words, keys[case.key]), addresses)
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {name: pool.submit(meet, case, new_store(case.egress)) for name, case in CASES.items()}
-        pool.shutdown(cancel_futures=True)
+    stores = {name: new_store(case.egress) for name, case in CASES.items()}
+    commands = {
+        name: {
+            "words": ["label", str(stores[name]), "--labelers", "llm", *case.words.format(**addresses).split()],
+            "env": {"COLUMNS": "100"} | ({"OPENAI_API_KEY": key} if (key := keys[case.key]) else {}),
+            "streams": [str(stores[name].with_name(stream)) for stream in ("stdout", "stderr")],
+        }
+        for name, case in CASES.items()
+    }
+    env = {name: value for name, value in os.environ.items() if not name.upper().startswith(HIDDEN)}
+    ran = subprocess.run(
+        [sys.executable, "-c", FORKS], input=json.dumps(commands), capture_output=True, text=True, env=env, check=True
+    )
+    return {
+        name: Met(stores[name], code, *(Path(file).read_text("utf-8") for file in commands[name]["streams"]))
+        for name, code in json.loads(ran.stdout).items()
+    }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_error_names_what_is_wrong_and_what_to_do(children: dict[str, "Future[Met]"], name: str) -> None:
-    case, met = CASES[name], children[name].result()
-    assert met.ran.returncode == 2, met.ran.stderr
-    assert "Traceback" not in met.ran.stderr
-    message, _, remedy = met.ran.stderr.partition("\n  -> ")
-    assert message.lstrip().startswith("error: ")
-    assert [part for part in case.says if part.format(**met.addresses) not in message] == []
+def test_the_error_names_what_is_wrong_and_what_to_do(
+    met: dict[str, Met], addresses: dict[str, str], name: str
+) -> None:
+    case, came = CASES[name], met[name]
+    assert came.code == 2, came.stderr
+    assert "Traceback" not in came.stderr
+    message, _, remedy = came.stderr.partition("\n  -> ")
+    assert message.startswith("error: ")
+    assert [part for part in case.says if part.format(**addresses) not in message] == []
     assert [part for part in case.remedy if part not in remedy] == []
-    assert len(met.ran.stderr.strip().splitlines()) == 2  # the message, the remedy, and nothing to wade through
+    assert len(came.stderr.strip().splitlines()) == 2  # the message, the remedy, and nothing to wade through
 
 
-def test_what_was_refused_reached_nobody(children: dict[str, "Future[Met]"], running_gate: Any) -> None:
-    met = {name: child.result() for name, child in children.items()}
+def test_what_was_refused_reached_nobody(met: dict[str, Met], running_gate: Any) -> None:
     assert running_gate.keys == {running_gate.key, *WRONG_KEYS.values()}
     ((paid,),) = said_in(met["budget reached"].store, "SELECT count(*) FROM llm_calls WHERE error IS NULL")
     assert len(running_gate.bodies) == paid > 0  # all others were stopped before anything was let in
@@ -207,14 +232,13 @@ NOT_YET = pytest.mark.xfail(strict=True, reason="an endpoint that repeats a key 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=NOT_YET) if "another form" in name else name for name in CASES]
 )
-def test_no_key_is_shown_or_kept(children: dict[str, "Future[Met]"], running_gate: Any, name: str) -> None:
-    assert keys_in(children[name].result(), running_gate.key, *WRONG_KEYS.values()) == []
+def test_no_key_is_shown_or_kept(met: dict[str, Met], running_gate: Any, name: str) -> None:
+    assert keys_in(met[name], running_gate.key, *WRONG_KEYS.values()) == []
 
 
-def test_what_the_endpoint_said_is_kept_without_the_key(children: dict[str, "Future[Met]"]) -> None:
+def test_what_the_endpoint_said_is_kept_without_the_key(met: dict[str, Met]) -> None:
     # The server repeats a wrong key in its answer, and the answer is shown and stored.
-    store = children["wrong key"].result().store
-    ((kept,),) = said_in(store, "SELECT summary FROM run_ends WHERE status = 'failed'")
+    ((kept,),) = said_in(met["wrong key"].store, "SELECT summary FROM run_ends WHERE status = 'failed'")
     assert "Incorrect API key" in kept
 
 
@@ -224,12 +248,12 @@ def said_in(store: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def keys_in(met: Met, *keys: str) -> list[str]:
+def keys_in(came: Met, *keys: str) -> list[str]:
     """Where one of the keys stands: the terminal, a file as it is on disk, or a table as it is read."""
-    texts = {"stdout": met.ran.stdout, "stderr": met.ran.stderr}
-    for file in met.store.parent.iterdir():
+    texts = {"stdout": came.stdout, "stderr": came.stderr}
+    for file in came.store.parent.iterdir():
         texts[file.name] = file.read_bytes().decode("latin-1")
-    connection, _ = open_snapshot(met.store)
+    connection, _ = open_snapshot(came.store)
     with connection:
         for (table,) in connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall():
             texts[table] = str(connection.execute(f'SELECT t::VARCHAR FROM "{table}" t').fetchall())
