@@ -56,8 +56,10 @@ class SideProcess:
         job = self._job(("rules", scope, report.report_id, report.scoped(scope)))
         if job is None:
             return None
-        self._rules[report.report_id] = job
-        written = await job[1]
+        asked, done = self._rules.setdefault(report.report_id, job)
+        if asked != job[0]:
+            return None
+        written = await done
         return None if written is None else _labels(written)
 
     async def read(self, raw: bytes, reading: LabelReading, llm_call_id: str) -> Response[list[Label]] | None:
