@@ -119,13 +119,17 @@ def value_probabilities(
             left_open = _left_open(prefix + other[len(before) :], allowed)
             if len(left_open) < len(allowed):
                 for value in left_open:
-                    mass[value] += path * math.exp(logprob) / len(left_open)
-        path *= math.exp(token.logprob)
+                    mass[value] += path * _probability(logprob) / len(left_open)
+        path *= _probability(token.logprob)
         if len(_left_open(prefix + token.token[len(before) :], allowed)) <= 1:
             break
     mass[said] = mass.get(said, 0.0) + path
     total = sum(mass.values())
     return {value: share / total for value, share in mass.items()} if total > 0 else None
+
+
+def _probability(logprob: float) -> float:
+    return math.exp(min(logprob, 0.0))  # endpoints have been wrong about what a logarithm of a probability may be
 
 
 def _overlapping(starts: Sequence[int], begin: int, end: int) -> range:

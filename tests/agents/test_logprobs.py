@@ -89,6 +89,13 @@ def test_the_said_value_counts_even_if_the_endpoint_left_it_out_of_the_alternati
     assert found["absent"] == pytest.approx(0.4)
 
 
+def test_a_logarithm_above_zero_counts_as_certainty():
+    said = TokenLogprob("absent", 1e300, (("absent", 1e300), ("present", 5.0), ("un", math.log(0.5))))
+    found = probabilities([token('{"s":"'), said, token('"}')])
+    # 1 for each of the two, 0.5 shared by uncertain and unmentioned: of 2.5
+    assert found == pytest.approx({"absent": 0.4, "present": 0.4, "uncertain": 0.1, "unmentioned": 0.1})
+
+
 def test_a_value_inside_a_long_token_takes_the_alternatives_with_the_same_beginning():
     whole = TokenLogprob(
         '{"s":"present"}', math.log(0.6), (('{"s":"present"}', math.log(0.6)), ('{"s":"absent', math.log(0.4)))

@@ -1,4 +1,5 @@
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,27 @@ def test_no_text_closes_its_own_delimiters(text):
     inside = as_data(text).removeprefix("<report>\n").removesuffix("\n</report>")
     assert not re.search(r"<[\s/]*report", inside, re.IGNORECASE)
     assert inside.replace("‹", "<") == text
+
+
+@pytest.mark.parametrize(
+    "between", ["\0", "\u200b", "\u202e", "\ufeff", "\u00ad", "!--", "\\", "\udcff", " \n/ \u2028"]
+)
+def test_marks_and_invisible_characters_do_not_help_to_close_them(between):
+    assert (
+        as_data(f"a<{between}/report>b<{between}votes>") == f"<report>\na‹{between}/report>b‹{between}votes>\n</report>"
+    )
+
+
+def test_a_lesser_than_of_the_report_itself_is_left_alone():
+    text = "nodule < 5 mm (see report), <1 cm; a<b>c"
+    assert as_data(text) == f"<report>\n{text}\n</report>"
+
+
+def test_a_text_of_nothing_but_signs_is_read_once():
+    started = time.perf_counter()
+    for text in ("<" * 200_000, "< /" * 100_000, "<" + "/." * 200_000):
+        as_data(text)
+    assert time.perf_counter() - started < 2  # some 0.1 s; quadratic, it would be minutes
 
 
 def test_the_shipped_prompts_load():
