@@ -37,9 +37,9 @@ class Part:
 def as_data(value: object, tag: str = "report") -> str:
     """Delimit text as data: `<tag>`, the text, `</tag>`, with every delimiter neutralised inside the text.
 
-    A `<` that would begin one of the delimiters or `</tag` becomes `‹`, in whatever case and with whatever blanks, marks
-    or invisible characters it is written, so the first closing delimiter is always ours, and no text brings a delimiter
-    of another kind along.
+    A `<` that would begin one of the delimiters or `</tag` becomes `‹`, in whatever case and with whatever blanks,
+    marks or invisible characters it is written, so the first closing delimiter is always ours, and no text brings a
+    delimiter of another kind along.
     """
     tags = "|".join(re.escape(name) for name in sorted({tag, *DELIMITERS}))
     inside = re.sub(rf"<(?=[^\w<]*(?:{tags}))", "‹", str(value), flags=re.IGNORECASE)
