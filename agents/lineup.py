@@ -1,7 +1,7 @@
 """Who shall label: `rule,llm:gpt-4o,llm:local@zero-shot` as a list of labelers, and the endpoints that it names.
 
-A labeler is `rule`, or `llm[:NAME][@PROMPT]`. NAME is one of the endpoints of a file, `stand-in`, or else a model at
-the default endpoint; PROMPT is the name of a prompt or the path of a file.
+A labeler is `rule`, or `llm[:NAME][@PROMPT]`. NAME is one of the endpoints of a file, or else a model at the default
+endpoint; PROMPT is the name of a prompt or the path of a file.
 """
 
 import os
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,14 +19,14 @@ from teachback.errors import InputError, SettingError
 
 __all__ = ["ENSEMBLES", "LabelerRef", "ensemble_of", "load_endpoints", "parse_lineup", "settings_of"]
 
-STAND_IN = "stand-in"
 DEFAULT_PROMPT = "default"
 # Recall-leaning prompts that go about it in different ways, so that their false positives differ and a vote drops them.
 ENSEMBLES: Mapping[str, tuple[str, ...]] = {
     "high-recall": ("recall-sweep", "recall-sentence", "recall-doubt", "recall-negative-last", "recall-second-reader"),
 }
 
-_REFERENCE = re.compile(r"(?P<kind>rule|llm)(?::(?P<name>[^@,\s]+))?(?:@(?P<prompt>[^,\s]+))?")
+_NAME = re.compile(r"[^@,\s]+")
+_REFERENCE = re.compile(rf"(?P<kind>rule|llm)(?::(?P<name>{_NAME.pattern}))?(?:@(?P<prompt>[^,\s]+))?")
 
 
 @dataclass(frozen=True)
@@ -106,31 +106,35 @@ def load_endpoints(
         env: The environment that holds the keys; this process's when not given.
 
     Raises:
-        InputError: It cannot be read, or holds something else.
+        InputError: It cannot be read, or holds something else; names the line and the key.
     """
     if path is None:
         return {}
     env = os.environ if env is None else env
     try:
-        source = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(source, dict):
-            raise InputError(f"{path} holds no endpoints", "write NAME: {base_url: http://localhost:8000/v1, model: M}")
-        read = {str(name): _Endpoint.model_validate(entry) for name, entry in source.items()}
+        text = path.read_text(encoding="utf-8")
+        source = yaml.load(text, _UniqueLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"the endpoints in {path} cannot be read: {error}", "name a YAML file") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        known = ", ".join(_Endpoint.model_fields)
-        remedy = f"known are {known}; the keys themselves stay in the environment"
-        raise InputError(f"{path}: {where}: {first['msg']}", remedy) from None
+    if not isinstance(source, dict) or not source:
+        raise InputError(f"{path} holds no endpoints", "write NAME: {base_url: http://localhost:8000/v1, model: M}")
     endpoints = {}
-    for name, entry in read.items():
-        chosen = {key: getattr(entry, key) for key in ("concurrency", "rpm", "tpm", "timeout_s")}
-        settled = {key: value for key, value in chosen.items() if value is not None}
-        endpoints[name] = replace(
-            default, base_url=entry.base_url, model=entry.model, api_key=env.get(entry.key_variable) or None, **settled
-        )
+    for name, entry in source.items():
+        where = f"{path}, line {_line(text, name)}: {name}"
+        if not _NAME.fullmatch(str(name)):
+            raise InputError(f"{where}: no labeler can name it", "leave blanks, commas and @ out of the name")
+        try:
+            endpoints[str(name)] = _settings(_Endpoint.model_validate(entry), default, env)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            known = ", ".join(_Endpoint.model_fields)
+            raise InputError(
+                f"{path}, line {_line(text, name, *first['loc'])}: {f'{name}.{key}' if key else name}: {first['msg']}",
+                f"known are {known}; the keys themselves stay in the environment",
+            ) from None
+        except SettingError as error:
+            raise InputError(f"{where}: {error.message}", error.remedy) from None
     return endpoints
 
 
@@ -139,3 +143,35 @@ def settings_of(reference: LabelerRef, default: LLMSettings, endpoints: Mapping[
     if not reference.name:
         return default
     return endpoints.get(reference.name) or replace(default, model=reference.name)
+
+
+def _settings(entry: _Endpoint, default: LLMSettings, env: Mapping[str, str]) -> LLMSettings:
+    chosen = {key: getattr(entry, key) for key in ("concurrency", "rpm", "tpm", "timeout_s")}
+    settled = {key: value for key, value in chosen.items() if value is not None}
+    key = env.get(entry.key_variable) or None
+    return replace(default, base_url=entry.base_url, model=entry.model, api_key=key, **settled)
+
+
+def _line(text: str, *path: str | int) -> int:
+    """Return the line, from 1, of a part of a YAML text, as far as its path leads."""
+    node, line = yaml.compose(text, yaml.SafeLoader), 1
+    for step in path:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next((pair for pair in pairs if pair[0].value == str(step)), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+class _UniqueLoader(yaml.SafeLoader):
+    """YAML in which no key stands twice: of two endpoints of one name, the first would be lost unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build the mapping, or name the line of the second use."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep=deep)
