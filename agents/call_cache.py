@@ -72,6 +72,8 @@ class StoreCallCache:
         answered = connection.execute("SELECT DISTINCT llm_call_id FROM llm_calls WHERE error IS NULL").fetchall()
         self._answered = {call_id for (call_id,) in answered}
         self._at_hand: dict[str, LLMCall] = {}
+        self._unwritten: list[dict[str, Any]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     def get(self, request_hash: str) -> LLMCall | None:
         """Return the answered call of that hash, or None."""
@@ -86,7 +88,10 @@ class StoreCallCache:
         """Keep a call; returns when it is on disk."""
         if self._writer is None:
             raise StoreError("this call cache is for reading only", "this is a bug: report it")
-        await write_durably(self._writer, {"llm_calls": [call_row(call, self.run_id)]})
+        self._unwritten.append(call_row(call, self.run_id))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write(self._writer))
+        await _finished(self._writing)
         self.bill.add(call)
         if call.error is None:
             self._at_hand[call.llm_call_id] = call
@@ -102,6 +107,12 @@ class StoreCallCache:
         """Let go of the answers on these reports; they stay in the store."""
         finished = set(report_ids)
         self._at_hand = {key: call for key, call in self._at_hand.items() if call.report_id not in finished}
+
+    async def _write(self, writer: Writer) -> None:
+        # Calls that come in one turn of the event loop are handed over together: each crossing of threads costs.
+        await asyncio.sleep(0)
+        rows, self._unwritten, self._writing = self._unwritten, [], None
+        await asyncio.wrap_future(writer.submit({"llm_calls": rows}))
 
     def _read(self, condition: str, parameters: list[Any]) -> dict[str, LLMCall]:
         cursor = self._connection.cursor()
@@ -122,11 +133,14 @@ async def write_durably(writer: Writer, rows: Rows) -> None:
 
     Cancelling the wait must not reach the writer's own future: what it was handed, it writes.
     """
-    written = asyncio.wrap_future(writer.submit(rows))
+    await _finished(asyncio.wrap_future(writer.submit(rows)))
+
+
+async def _finished(writing: "asyncio.Future[Any]") -> None:
     try:
-        await asyncio.shield(written)
+        await asyncio.shield(writing)
     except asyncio.CancelledError:
-        await asyncio.wait([written])
+        await asyncio.wait([writing])
         raise
 
 

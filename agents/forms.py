@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from teachback.agents.calls import Answer, JsonForm, clip
-from teachback.agents.logprobs import entry_span, string_spans, token_starts, value_probabilities
+from teachback.agents.logprobs import entry_spans, string_spans, token_starts, value_probabilities
 from teachback.errors import TeacherReplyError
 from teachback.prompts import Prompt, PromptSchema
 from teachback.store.label import FINDINGS, STATUSES, TASKS, Status, Task
@@ -139,11 +139,11 @@ def status_probabilities(answer: Answer, group: str, keys: Sequence[str]) -> tup
     starts = token_starts(text, tokens.texts)
     if starts is None:
         return {}, MISFIT_LOGPROBS
-    quick = {key: entry_span(text, key, "status") for key in keys}
-    spans = string_spans(text) if None in quick.values() else {}
+    quick = entry_spans(text, keys, "status")
+    spans = string_spans(text) if len(quick) < len(keys) else {}
     found = {}
     for key in keys:
-        span = quick[key] or spans.get((group, key, "status"))
+        span = quick.get(key) or spans.get((group, key, "status"))
         probs = value_probabilities(text, tokens, starts, span, STATUSES) if span else None
         if probs is not None:
             found[key] = probs

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from teachback.agents.grounding import ground, places
-from teachback.agents.rules import packaged_engine
+from teachback.agents.rules import packaged_engine, packaged_ruleset
 from teachback.store.label import Evidence, Status
 
 __all__ = ["asserted", "hedge_rules_version"]
@@ -46,7 +46,7 @@ def asserted(phrase: str, quote: str, sections: Sequence[tuple[str, str]]) -> tu
 
 def hedge_rules_version() -> str:
     """Return the version of the rules that decide: it is part of who a labeler of diseases is."""
-    return packaged_engine().ruleset.version
+    return packaged_ruleset().version
 
 
 def _said(phrase: str, text: str, start: int, end: int) -> tuple[Status, str]:

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from teachback.agents.calls import TokenLogprob
 
-__all__ = ["entry_span", "string_spans", "token_starts", "value_probabilities"]
+__all__ = ["entry_spans", "string_spans", "token_starts", "value_probabilities"]
 
 Path = tuple[str | int, ...]
 
@@ -65,21 +65,21 @@ def string_spans(text: str) -> dict[Path, tuple[int, int]]:
     return spans
 
 
-def entry_span(text: str, key: str, field: str) -> tuple[int, int] | None:
-    """Find the string value of one field of one entry, where its key stands unescaped; much faster than all spans.
+def entry_spans(text: str, keys: Sequence[str], field: str) -> dict[str, tuple[int, int]]:
+    """Find the string value of one field of some entries, where it stands unescaped; much faster than all spans.
 
     Args:
-        text: Valid JSON, in which `key` is the key of an object that has `field`.
-        key: The entry's key.
-        field: The field of the entry.
+        text: Valid JSON, in which each of `keys` is the key of an object that has `field`.
+        keys: The entries' keys.
+        field: The field of the entries.
 
     Returns:
-        Offsets of the value's characters between the quotes; None where it has to be looked for among all values.
+        Key to the offsets of the value's characters between the quotes; what has to be looked for among all values is
+        missing.
     """
     # Inside a string its quotes would be escaped, so `"key": {` can be nothing else. Of a key given twice, readers of
     # JSON take the last.
-    found = list(_entry_pattern(key, field).finditer(text))
-    return found[-1].span(1) if found else None
+    return {json.loads(found[1]): found.span(2) for found in _entry_pattern(tuple(keys), field).finditer(text)}
 
 
 def token_starts(text: str, tokens: Sequence[str]) -> list[int] | None:
@@ -145,6 +145,6 @@ def _left_open(continuation: str, values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _entry_pattern(key: str, field: str) -> re.Pattern[str]:
-    name = re.escape(json.dumps(key, ensure_ascii=False))
-    return re.compile(rf'{name}\s*:\s*\{{[^{{}}]*?"{field}"\s*:\s*"([^"\\]*)"')
+def _entry_pattern(keys: tuple[str, ...], field: str) -> re.Pattern[str]:
+    names = "|".join(re.escape(json.dumps(key, ensure_ascii=False)) for key in keys)
+    return re.compile(rf'({names})\s*:\s*\{{[^{{}}]*?"{field}"\s*:\s*"([^"\\]*)"')

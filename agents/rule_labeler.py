@@ -5,7 +5,7 @@ It gives the 13 findings of a report by readable rules (`agents/rules/`) and nev
 
 from collections.abc import Mapping
 
-from teachback.agents.rules import Mention, RuleEngine, RuleSet, packaged_engine
+from teachback.agents.rules import Mention, RuleEngine, RuleSet, packaged_engine, packaged_ruleset
 from teachback.store.label import Evidence, Label, Labeler, Status
 from teachback.store.report import Report, Scope
 
@@ -23,15 +23,20 @@ class RuleLabeler:
 
     Attributes:
         spec: Who it is in the store: its version is the rule files' content.
-        engine: What reads the text.
         scope: The sections that it labels from.
     """
 
     def __init__(self, scope: Scope = "full", ruleset: RuleSet | None = None) -> None:
-        self.engine = RuleEngine(ruleset) if ruleset else packaged_engine()
-        self.spec = Labeler("rule", "rule", self.engine.ruleset.version, parameters={"scope": scope})
+        self._engine = RuleEngine(ruleset) if ruleset else None
+        version = (ruleset or packaged_ruleset()).version
+        self.spec = Labeler("rule", "rule", version, parameters={"scope": scope})
         self.scope: Scope = scope
         self._labeler_id = self.spec.labeler_id
+
+    @property
+    def engine(self) -> RuleEngine:
+        """What reads the text; the package's own is made when it is first needed, which takes a while."""
+        return self._engine or packaged_engine()
 
     def verdicts(self, report: Report) -> dict[str, tuple[Status, tuple[Evidence, ...]]] | None:
         """Return each finding's status and evidence, or None when the report has no section of the scope."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class LLMSettings:
         chosen.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**chosen)
 
-    @property
+    @cached_property
     def host(self) -> str:
         """The host of the base URL, lower-cased."""
         return (urlsplit(self.base_url).hostname or "").lower()
@@ -108,12 +109,12 @@ class LLMSettings:
         """Whether this is OpenAI's own endpoint or Azure's, which take OpenAI's newest parameter names."""
         return self.is_openai or self.host.endswith((".openai.azure.com", ".services.ai.azure.com"))
 
-    @property
+    @cached_property
     def is_local(self) -> bool:
         """Whether the endpoint is on this machine."""
         return is_loopback(self.host)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What names the endpoint where content is hashed: never the key, and no port on this machine."""
         if self.endpoint:

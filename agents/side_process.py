@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from teachback.agents.label_reading import LabelReading, Reader
 from teachback.agents.responses import Response, read_response
 from teachback.agents.rule_labeler import RuleLabeler
+from teachback.agents.rules import packaged_engine
 from teachback.store.label import Evidence, Label, Labeler
 from teachback.store.report import Report, Scope
 
@@ -48,8 +49,10 @@ class SideProcess:
         self._news = asyncio.Event()
 
     def expect(self, reports: int) -> None:
-        """Learn how large the job is: decides whether the process is worth its start."""
+        """Learn, in the event loop, how large the job is; starts the process where it is worth that."""
         self._wanted = reports > WORTH_IT and (os.cpu_count() or 1) > 1
+        if self._wanted and not self._working:
+            self._working.append(asyncio.create_task(self._work()))
 
     async def label(self, scope: Scope, report: Report) -> list[Label] | None:
         """Return a report's labels by the package's rules; None where they are to be made here."""
@@ -90,8 +93,6 @@ class SideProcess:
     def _job(self, asked: Wire) -> _Job | None:
         if not self._wanted:
             return None
-        if not self._working:
-            self._working.append(asyncio.create_task(self._work()))
         self._news.set()
         return asked, asyncio.get_running_loop().create_future()
 
@@ -183,6 +184,7 @@ class RulesBeside:
 def serve() -> None:
     """Do what comes in until the input ends; what the process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
+    packaged_engine()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 20)
     given, answered = sys.stdin.buffer, sys.stdout.buffer

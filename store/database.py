@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -147,33 +147,53 @@ class Store:
         self.connection.execute("COMMIT")
 
     def _append(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> int:
-        keys = ", ".join(_KEYS.get(table, ()))
-        once = f"DISTINCT ON ({keys}) *" if isinstance(rows, pa.Table) else "*"  # rows are looked through as they are
-        self.connection.register("incoming", self._batch(table, rows))
+        batch = self._batch(table, rows)
+        self.connection.register("incoming", batch)
         try:
-            new = f"SELECT {once} FROM incoming ANTI JOIN {table} USING ({keys})" if keys else "FROM incoming"
-            inserted = self.connection.execute(f"INSERT INTO {table} BY NAME {new}").fetchone()
+            query, parameters = _new_rows(table, batch)
+            inserted = self.connection.execute(f"INSERT INTO {table} BY NAME {query}", parameters).fetchone()
         finally:
             self.connection.unregister("incoming")
         return int(inserted[0]) if inserted else 0
 
     def _batch(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> pa.Table:
         schema = self._schema(table)
-        given = rows.column_names if isinstance(rows, pa.Table) else set[str]().union(*rows)
-        if unknown := set(given) - set(schema.names):
-            raise StoreError(f"table {table} has no column {', '.join(sorted(unknown))}", "this is a bug: report it")
-        if isinstance(rows, pa.Table):
-            for column in (column for column in schema if column.name not in rows.column_names):
-                rows = rows.append_column(column, pa.nulls(len(rows), column.type))
-            return _stamped(rows)
-        if keys := _KEYS.get(table):  # of several rows that are the same, the last
-            rows = list(dict(zip(map(itemgetter(*keys), rows), rows, strict=True)).values())
-        return _stamped(pa.Table.from_pylist(list(rows), schema=schema))
+        if not isinstance(rows, pa.Table):
+            _check_columns(table, set[str]().union(*rows), schema)
+            if keys := _KEYS.get(table):  # of several rows that are the same, the last
+                rows = list(dict(zip(map(itemgetter(*keys), rows), rows, strict=True)).values())
+            return _stamped(pa.Table.from_pylist(list(rows), schema=schema))
+        _check_columns(table, rows.column_names, schema)
+        if keys := _KEYS.get(table):
+            found = zip(*(rows.column(key).to_pylist() for key in keys), strict=True)
+            places = {key: place for place, key in enumerate(found)}
+            rows = rows if len(places) == len(rows) else rows.take(list(places.values()))
+        for column in (column for column in schema if column.name not in rows.column_names):
+            rows = rows.append_column(column, pa.nulls(len(rows), column.type))
+        return _stamped(rows)
 
     def _schema(self, table: str) -> pa.Schema:
         if table not in self._schemas:
             self._schemas[table] = self.connection.sql(f"FROM {table} LIMIT 0").to_arrow_table().schema
         return self._schemas[table]
+
+
+def _new_rows(table: str, batch: pa.Table) -> tuple[str, list[str]]:
+    """Return the query, and its parameters, of the incoming rows that the table does not have."""
+    keys = ", ".join(_KEYS.get(table, ()))
+    if not keys:
+        return "FROM incoming", []
+    if "report_id" not in batch.column_names or batch.column("report_id").null_count:
+        return f"FROM incoming ANTI JOIN {table} USING ({keys})", []
+    # Rows that are the same are of the same report; to look through the whole table would cost more with each batch.
+    reports = pc.min_max(batch.column("report_id")).as_py()
+    nearby = f"(FROM {table} WHERE report_id BETWEEN ? AND ?)"
+    return f"FROM incoming ANTI JOIN {nearby} USING ({keys})", [reports["min"], reports["max"]]
+
+
+def _check_columns(table: str, given: Iterable[str], schema: pa.Schema) -> None:
+    if unknown := set(given) - set(schema.names):
+        raise StoreError(f"table {table} has no column {', '.join(sorted(unknown))}", "this is a bug: report it")
 
 
 def _stamped(batch: pa.Table) -> pa.Table:

@@ -7,6 +7,7 @@ whoever must not lose a paid answer waits for it before using it.
 
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -22,6 +23,7 @@ from teachback.store.database import Rows, Store
 __all__ = ["Writer"]
 
 PUBLISH_INTERVAL_S = 2.0  # how stale a snapshot may be while a run writes
+PUBLISH_SHARE = 0.05  # of the writer's time that may go into snapshots: those of large stores come more seldom
 _STOP = None
 
 
@@ -30,12 +32,13 @@ class Writer:
 
     Args:
         path: The DuckDB file.
-        publish_interval: Seconds between snapshots while rows keep coming.
+        publish_interval: Seconds between snapshots while rows keep coming, at least.
     """
 
     def __init__(self, path: Path | str, *, publish_interval: float = PUBLISH_INTERVAL_S) -> None:
         self._store = Store(path)
         self._publish_interval = publish_interval
+        self._published_in_s = 0.0  # the last snapshot
         self._queue: queue.SimpleQueue[tuple[Rows, Future[dict[str, int]]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="store-writer", daemon=True)
         self._thread.start()
@@ -90,9 +93,12 @@ class Writer:
             self._publish()
 
     def _publish(self) -> None:
+        interval = max(self._publish_interval, self._published_in_s / PUBLISH_SHARE)
+        started = time.perf_counter()
         # Rows keep coming where a snapshot cannot be written; `close` tries again and says what is wrong.
         with suppress(StoreError):
-            self._store.publish(min_interval=self._publish_interval)
+            if self._store.publish(min_interval=interval):
+                self._published_in_s = time.perf_counter() - started
 
     def _commit(self, group: list[Rows], waiting: list["Future[dict[str, int]]"]) -> None:
         try:

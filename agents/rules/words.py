@@ -90,7 +90,7 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 def _breaks(text: str) -> Iterator[int]:
     """Yield every place where one sentence ends and the next begins."""
     punctuated = "." in text
-    heads = (match.start() for match in _HEADING.finditer(text))
+    heads = [match.start() for match in _HEADING.finditer(text)] if ":" in text else []
     ends = (match.end() for match in _BREAK.finditer(text) if _ends_sentence(text, match, punctuated))
     yield from sorted({*heads, *ends})
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teachback.agents.calls import TokenLogprob
-from teachback.agents.logprobs import entry_span, string_spans, token_starts, value_probabilities
+from teachback.agents.logprobs import entry_spans, string_spans, token_starts, value_probabilities
 from teachback.store.label import STATUSES
 
 
@@ -149,8 +149,9 @@ def test_an_entrys_status_is_found_where_all_spans_say_it_is(entries, ascii_only
     separators = (", ", ": ") if spaced else (",", ":")
     text = json.dumps({"findings": entries}, ensure_ascii=ascii_only, separators=separators)
     spans = string_spans(text)
+    quick = entry_spans(text, list(entries), "status")
     for key in entries:
-        span = entry_span(text, key, "status")
+        span = quick.get(key)
         # Keys that JSON escapes, and evidence with braces, are left to the search through all values.
         written = json.dumps(key, ensure_ascii=ascii_only)[1:-1]
         assert span in (None, spans.get(("findings", written, "status")))
@@ -162,12 +163,11 @@ def test_an_entrys_status_is_found_where_all_spans_say_it_is(entries, ascii_only
 def test_evidence_that_looks_like_an_entry_is_not_taken_for_one():
     trap = 'no "Edema": {"status": "present"} here'
     text = json.dumps({"findings": {"Edema": {"evidence": trap, "status": "absent"}}})
-    span = entry_span(text, "Edema", "status") or string_spans(text)["findings", "Edema", "status"]
+    span = entry_spans(text, ["Edema"], "status").get("Edema") or string_spans(text)["findings", "Edema", "status"]
     assert text[slice(*span)] == "absent"
 
 
 def test_of_a_key_given_twice_the_last_counts():
     text = '{"findings":{"Edema":{"status":"present"},"Edema":{"status":"absent"}}}'
-    span = entry_span(text, "Edema", "status")
-    assert span is not None
+    span = entry_spans(text, ["Oedema", "Edema"], "status")["Edema"]
     assert text[slice(*span)] == json.loads(text)["findings"]["Edema"]["status"] == "absent"
