@@ -67,7 +67,7 @@ def classify(error: openai.APIError | TimeoutError, settings: LLMSettings) -> En
         return EndpointFailure("retry", f"the answer of {settings.host} broke off, or is no HTTP")
     return EndpointFailure(
         "retry",
-        f"{settings.base_url} cannot be reached ({_root_message(error)})",
+        f"{settings.base_url} cannot be reached ({_root_message(error, settings)})",
         remedy=_reach_remedy(settings),
         unreachable=True,
     )
@@ -75,7 +75,7 @@ def classify(error: openai.APIError | TimeoutError, settings: LLMSettings) -> En
 
 def _of_status(error: openai.APIStatusError, settings: LLMSettings) -> EndpointFailure:
     status, code = error.status_code, str(error.code or "")
-    said = f"HTTP {status} from {settings.host}: {_clean(_own_words(error))}"
+    said = f"HTTP {status} from {settings.host}: {_clean(_own_words(error), settings)}"
     if status in (401, 403):
         return EndpointFailure("fatal", said, _key_remedy(settings))
     if status == 404:
@@ -135,8 +135,10 @@ def _own_words(error: openai.APIStatusError) -> str:
     return message if isinstance(message, str) else error.message
 
 
-def _clean(text: str) -> str:
-    flat = _KEY_LIKE.sub(r"\1***", " ".join(text.split()))
+def _clean(text: str, settings: LLMSettings) -> str:
+    # Endpoints repeat a key that they refuse; this one may look like anything.
+    hidden = text.replace(settings.api_key, "***") if settings.api_key else text
+    flat = _KEY_LIKE.sub(r"\1***", " ".join(hidden.split()))
     return flat if len(flat) <= LONGEST_MESSAGE else f"{flat[:LONGEST_MESSAGE]}..."
 
 
@@ -145,9 +147,9 @@ def _root_is_connection(error: BaseException) -> bool:
     return isinstance(_root(error), OSError) and not isinstance(_root(error), TimeoutError)
 
 
-def _root_message(error: BaseException) -> str:
+def _root_message(error: BaseException, settings: LLMSettings) -> str:
     root = _root(error)
-    return _clean(str(root) or type(root).__name__)
+    return _clean(str(root) or type(root).__name__, settings)
 
 
 def _root(error: BaseException) -> BaseException:

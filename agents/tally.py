@@ -49,6 +49,13 @@ _BILL = """
         SELECT a.llm_call_id FROM committed c JOIN teacher_members m USING (teacher_id)
         JOIN adjudications a ON a.report_id = c.report_id AND a.labeler_id = m.labeler_id
         WHERE c.teacher_id = $teacher AND a.llm_call_id IS NOT NULL
+        UNION  -- where several answers were asked for, a label names one of those that voted for it
+        SELECT v.llm_call_id FROM committed c JOIN teacher_members m USING (teacher_id)
+        JOIN labelers b ON b.labeler_id = m.labeler_id AND (b.parameters ->> '$.repeat')::INTEGER > 1
+        JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = b.labeler_id
+        JOIN llm_calls n ON n.llm_call_id = l.llm_call_id
+        JOIN llm_calls v ON (v.report_id, v.prompt_id, v.model) = (n.report_id, n.prompt_id, n.model)
+        WHERE c.teacher_id = $teacher AND v.sample BETWEEN 1 AND (b.parameters ->> '$.repeat')::INTEGER - 1
     )
     SELECT model, count(*), coalesce(sum(prompt_tokens), 0)::BIGINT, coalesce(sum(completion_tokens), 0)::BIGINT,
         sum(cost_usd)

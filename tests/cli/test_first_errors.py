@@ -226,12 +226,7 @@ def test_what_was_refused_reached_nobody(met: dict[str, Met], running_gate: Any)
     assert len(running_gate.bodies) == paid > 0  # all others were stopped before anything was let in
 
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="an endpoint that repeats a key without `sk-` has it shown and stored")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=NOT_YET) if "another form" in name else name for name in CASES]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_no_key_is_shown_or_kept(met: dict[str, Met], running_gate: Any, name: str) -> None:
     assert keys_in(met[name], running_gate.key, *WRONG_KEYS.values()) == []
 

@@ -196,8 +196,12 @@ def test_new_reports_are_asked_about_once_by_each_labeler(label: Any, gate: Any,
 
 def test_asking_again_and_again_gives_confidence_by_votes(label: Any, gate: Any) -> None:
     words = (*label, "--labelers", "llm")
-    assert outcome(*words, "--repeat", "3")["run"]["bill"]["calls"] == 3 * REPORTS
+    first = outcome(*words, "--repeat", "3")
+    assert first["run"]["bill"]["calls"] == 3 * REPORTS
     assert len(gate.bodies) == 3 * REPORTS
+    (behind,) = first["teacher"]["bill"]  # a label names one answer, and rests on all three
+    assert behind["calls"] == 3 * REPORTS
+    assert behind["prompt_tokens"] == first["run"]["bill"]["prompt_tokens"]
     sources = ask(
         label[1],
         "SELECT DISTINCT confidence_source FROM labels JOIN labelers USING (labeler_id) "
