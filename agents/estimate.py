@@ -34,6 +34,7 @@ ENOUGH_CALLS = 5  # stored calls from which a mean length of answers is taken
 TYPICAL_ANSWER = 450  # tokens; 13 findings with a quote for each that is there, and some diseases
 TYPICAL_DISPUTED = 0.35  # share of reports with a dispute, where none is known: rules against gpt-4o-like labels
 TYPICAL_QUESTION = 1_600  # tokens; the adjudicator's instructions, a report of 250 tokens and its votes
+DATE_ENDING = r"-\d{4}-\d{2}-\d{2}$"  # what an endpoint adds to a model's name when it says which one answered
 TYPICAL_VERDICT = 160  # tokens; two disputes with a rationale each
 
 
@@ -129,24 +130,29 @@ def estimate_store(
         connection.close()
 
 
-class _CountingCache(StoreCallCache):
-    """The stored calls, for reading only, counting whose they are."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        super().__init__(None, connection)
-        self.served: Counter[_Asker] = Counter()
-
-    def get(self, request_hash: str) -> LLMCall | None:
-        call = super().get(request_hash)
-        if call is not None:
-            self.served[_Asker(call.agent, call.prompt_id)] += 1
-        return call
-
-
 @dataclass(frozen=True)
 class _Asker:
+    """Who asks: one prompt at two models, or two prompts at one, are two that ask."""
+
     agent: str
     prompt_id: str | None
+    endpoint: LLMSettings
+
+
+class _CountingCache:
+    """The stored calls, as one client reads them, counting whose they are."""
+
+    def __init__(self, stored: StoreCallCache, endpoint: LLMSettings, served: "Counter[_Asker]") -> None:
+        self._stored, self._endpoint, self._served = stored, endpoint, served
+
+    def get(self, request_hash: str) -> LLMCall | None:
+        call = self._stored.get(request_hash)
+        if call is not None:
+            self._served[_Asker(call.agent, call.prompt_id, self._endpoint)] += 1
+        return call
+
+    async def put(self, call: LLMCall) -> None:
+        await self._stored.put(call)
 
 
 @dataclass
@@ -162,7 +168,7 @@ class _Survey:
     """
 
     questions: dict[_Asker, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
-    cached: Counter["_Asker"] = field(default_factory=Counter)
+    cached: Counter[_Asker] = field(default_factory=Counter)
     complete: int = 0
     disputed: int = 0
     waiting: int = 0
@@ -178,7 +184,7 @@ async def _estimate(
     selected = count_selected(connection, selection)
     if not selected:
         raise SettingError("no report is selected", "import reports, or widen --corpus, --split and --limit")
-    cache = _CountingCache(connection)
+    cache = StoreCallCache(None, connection)
     assembled = assemble(settings, cache, connection=connection, postpone=True)
     todo = pending(connection, selection, assembled.teachers.teacher_id)
     counter = token_counter()
@@ -191,14 +197,16 @@ async def _estimate(
 async def _look(
     connection: duckdb.DuckDBPyConnection,
     assembled: Assembled,
-    cache: _CountingCache,
+    cache: StoreCallCache,
     todo: Sequence[str],
     counter: TokenCounter,
     on_progress: Callable[[int, int], None],
 ) -> _Survey:
     graph = build_graph(assembled.teachers)
     egress = dict(connection.execute("SELECT corpus, egress FROM corpora").fetchall())
-    survey = _Survey(cached=cache.served)
+    survey = _Survey()
+    for client in assembled.clients:
+        client.cache = _CountingCache(cache, client.settings, survey.cached)
     for start in range(0, len(todo), CHUNK):
         report_ids = list(todo[start : start + CHUNK])
         reports = fetch_reports(connection.cursor(), "report_id IN (SELECT unnest(?::VARCHAR[]))", [report_ids])
@@ -212,7 +220,7 @@ async def _look(
         survey.waiting += len(reports) - len(known)
         for client in assembled.clients:
             for request in client.outbox.values():
-                asker = _Asker(request.agent, request.prompt_id)
+                asker = _Asker(request.agent, request.prompt_id, client.settings)
                 survey.questions[asker].append((counter.count_request(request), request.max_tokens))
             client.outbox.clear()
         on_progress(min(start + CHUNK, len(todo)), len(todo))
@@ -234,7 +242,7 @@ def _price(
     batch: bool,
 ) -> AgentEstimate:
     agent = "adjudicator" if spec.kind == "adjudicator" else "llm_labeler"
-    asker = _Asker(agent, spec.prompt_id)
+    asker = _Asker(agent, spec.prompt_id, endpoint)
     questions = survey.questions[asker]
     returned, sent, basis = _answer_length(connection, spec, agent)
     calls = at_most = len(questions)
@@ -275,14 +283,15 @@ def _price(
 
 def _answer_length(connection: duckdb.DuckDBPyConnection, spec: Labeler, agent: str) -> tuple[float, float, str]:
     """Return how long answers and questions were, in tokens, and where that comes from."""
-    for what, condition, values in (
-        ("this prompt", "prompt_id = ? AND model = ?", [spec.prompt_id, spec.model]),
-        ("this model", "agent = ? AND model = ?", [agent, spec.model]),
+    answered = "list_contains([model, regexp_replace(model, ?, '')], ?)"  # by the model itself or a dated one of it
+    for what, condition, value in (
+        ("this prompt", "prompt_id = ?", spec.prompt_id),
+        ("this model", "agent = ?", agent),
     ):
         row = connection.execute(
             "SELECT count(*), avg(completion_tokens), avg(prompt_tokens) FROM llm_calls "
-            f"WHERE error IS NULL AND completion_tokens IS NOT NULL AND {condition}",
-            values,
+            f"WHERE error IS NULL AND completion_tokens IS NOT NULL AND {condition} AND {answered}",
+            [value, DATE_ENDING, spec.model],
         ).fetchone()
         if row and row[0] >= ENOUGH_CALLS:
             return float(row[1]), float(row[2]), f"mean answer of {row[0]:,} stored calls of {what}"
