@@ -10,7 +10,7 @@ import duckdb
 from teachback.agents.call_cache import StoreCallCache
 from teachback.agents.calls import ChatRequest, Postponed
 from teachback.agents.client import LLMClient
-from teachback.agents.estimate import ENOUGH_CALLS, TYPICAL_ANSWER, AgentEstimate, Estimate
+from teachback.agents.estimate import DATE_ENDING, ENOUGH_CALLS, TYPICAL_ANSWER, AgentEstimate, Estimate
 from teachback.agents.llm_labeler import LLMLabeler
 from teachback.agents.nodes import STRICTEST
 from teachback.agents.prices import PriceList, load_prices
@@ -28,7 +28,8 @@ __all__ = ["estimate_compare"]
 
 _LENGTHS = """
     SELECT count(*), avg(completion_tokens) FROM llm_calls
-    WHERE error IS NULL AND completion_tokens IS NOT NULL AND agent = $agent AND model = $model
+    WHERE error IS NULL AND completion_tokens IS NOT NULL AND agent = $agent
+        AND list_contains([model, regexp_replace(model, $dated, '')], $model)
         AND ($prompt IS NULL OR prompt_id = $prompt)
 """
 
@@ -122,7 +123,7 @@ def _price(
 def _answer_length(connection: duckdb.DuckDBPyConnection, spec: Labeler) -> tuple[float, str]:
     """Return how long an answer is in tokens, and where that comes from."""
     for what, prompt in (("this prompt", spec.prompt_id), ("this model", None)):
-        asked = {"agent": ROLE, "model": spec.model, "prompt": prompt}
+        asked = {"agent": ROLE, "model": spec.model, "prompt": prompt, "dated": DATE_ENDING}
         row = connection.execute(_LENGTHS, asked).fetchone()
         if row and row[0] >= ENOUGH_CALLS:
             return float(row[1]), f"mean answer of {row[0]:,} stored calls of {what}"
