@@ -6,33 +6,41 @@ from dataclasses import dataclass, field
 import duckdb
 
 from teachback.agents.stand_in import MODEL as STAND_IN
+from teachback.store.label import STATUSES
 
 __all__ = ["LabelerVotes", "ModelBill", "Tally", "tally"]
 
 _VOTES = """
-    SELECT b.kind, b.name, l.task, count(DISTINCT l.report_id), histogram(l.status), b.labeler_id
-    FROM committed c JOIN teacher_members m USING (teacher_id)
-    JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
-    JOIN labelers b ON b.labeler_id = m.labeler_id
-    WHERE c.teacher_id = $teacher GROUP BY b.kind, b.name, b.labeler_id, l.task, m.place ORDER BY l.task DESC, m.place
+    WITH given AS (
+        SELECT m.place, m.labeler_id, l.task, count(*) AS votes,
+            count(*) FILTER (l.status = 'present') AS present, count(*) FILTER (l.status = 'absent') AS absent,
+            count(*) FILTER (l.status = 'uncertain') AS uncertain
+        FROM committed c JOIN teacher_members m USING (teacher_id)
+        JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
+        WHERE c.teacher_id = $teacher GROUP BY m.place, m.labeler_id, l.task, l.report_id
+    )
+    SELECT b.kind, b.name, g.task, count(*), b.labeler_id, sum(present)::BIGINT, sum(absent)::BIGINT,
+        sum(uncertain)::BIGINT, sum(votes - present - absent - uncertain)::BIGINT
+    FROM given g JOIN labelers b USING (labeler_id)
+    GROUP BY b.kind, b.name, b.labeler_id, g.task, g.place ORDER BY g.task DESC, g.place
 """
 _PAIRS = """
     WITH votes AS (
-        SELECT l.report_id, l.target, l.status, m.seat, b.kind
+        SELECT l.report_id, l.target, m.seat = 'labeler' AS voter, m.seat = 'labeler' AND b.kind = 'rule' AS ruled,
+            CASE l.status WHEN 'present' THEN 1 WHEN 'absent' THEN 2 WHEN 'uncertain' THEN 4 ELSE 8 END AS said
         FROM committed c JOIN teacher_members m USING (teacher_id)
         JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
         JOIN labelers b ON b.labeler_id = m.labeler_id
         WHERE c.teacher_id = $teacher AND l.task = 'findings'
     ),
     targets AS (
-        SELECT count(DISTINCT status) FILTER (seat = 'labeler') = 1 AS agreed,
-            any_value(status) FILTER (seat <> 'labeler') AS decided,
-            list(status) FILTER (seat = 'labeler' AND kind = 'rule') AS by_rule,
-            list(status) FILTER (seat = 'labeler' AND kind <> 'rule') AS by_others
-        FROM votes GROUP BY report_id, target HAVING count(*) FILTER (seat = 'labeler') > 1
+        SELECT bit_count(bit_or(said) FILTER (voter)) = 1 AS agreed, any_value(said) FILTER (NOT voter) AS decided,
+            coalesce(bit_or(said) FILTER (ruled), 0) AS by_rule,
+            coalesce(bit_or(said) FILTER (voter AND NOT ruled), 0) AS by_others
+        FROM votes GROUP BY report_id, target HAVING count(*) FILTER (voter) > 1
     )
-    SELECT agreed, CASE WHEN decided IS NULL THEN 'undecided' WHEN list_contains(by_rule, decided) THEN 'rule'
-        WHEN list_contains(by_others, decided) THEN 'llm' ELSE 'other' END AS kept, count(*)
+    SELECT agreed, CASE WHEN decided IS NULL THEN 'undecided' WHEN decided & by_rule > 0 THEN 'rule'
+        WHEN decided & by_others > 0 THEN 'llm' ELSE 'other' END AS kept, count(*)
     FROM targets GROUP BY ALL
 """
 _LEFT_OPEN = """
@@ -159,7 +167,7 @@ def tally(connection: duckdb.DuckDBPyConnection, teacher_id: str) -> Tally:
     bill = connection.execute(_BILL, asked).fetchall()
     return Tally(
         reports=int(counted[0]),
-        votes=tuple(LabelerVotes(*row) for row in rows),
+        votes=tuple(_votes(*row) for row in rows),
         agreed=sum(n for agreed, _, n in pairs if agreed),
         kept_rule=kept.get("rule", 0),
         kept_llm=kept.get("llm", 0),
@@ -168,3 +176,8 @@ def tally(connection: duckdb.DuckDBPyConnection, teacher_id: str) -> Tally:
         left_open=int(left_open[0]) if left_open else 0,
         bill=tuple(ModelBill(*row) for row in bill),
     )
+
+
+def _votes(kind: str, name: str, task: str, reports: int, labeler_id: str, *counts: int) -> LabelerVotes:
+    statuses = {status: count for status, count in zip(STATUSES, counts, strict=True) if count}
+    return LabelerVotes(kind, name, task, reports, statuses, labeler_id)
