@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import teachback.agents.rules as package
-from teachback.agents.rules import RuleEngine, RuleSet
+from teachback.agents.rules import RuleEngine, packaged_engine, RuleSet
 from teachback.agents.rules.phrases import expand
 from teachback.agents.rules.typos import Speller, one_slip
 from teachback.errors import InputError
@@ -143,6 +143,14 @@ def test_one_slip_is_mended(typed: str, meant: str) -> None:
 @pytest.mark.parametrize("word", ["infusion", "fusion", "effus", "diffusion", "effusively", "effusions"])
 def test_other_words_stay(word: str) -> None:
     assert Speller(["effusion"], exceptions=["effusions"]).mend(word) == word
+
+
+@pytest.mark.parametrize(
+    "words", ["contrast injection", "Steroid injections noted", "dye was injected", "ejection fraction"]
+)
+def test_words_of_other_things_are_no_slips_of_findings(words: str) -> None:
+    verdicts = packaged_engine().label_sections([("text", words)])
+    assert {finding: status for finding, (status, _) in verdicts.items() if status != "unmentioned"} == {}
 
 
 @given(st.text("abcd", min_size=8, max_size=10), st.data())
