@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import teachback.agents.rules as package
-from teachback.agents.rules import RuleEngine, packaged_engine, RuleSet
+from teachback.agents.rules import RuleEngine, RuleSet, packaged_engine
 from teachback.agents.rules.phrases import expand
 from teachback.agents.rules.typos import Speller, one_slip
 from teachback.errors import InputError
