@@ -4,6 +4,10 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -140,3 +144,44 @@ def test_what_is_read_is_what_is_kept(reports, stand_in_url, memory_cache):
         said = read_completion(first.kept).choice
         assert said is not None
         assert said.message.content == body["choices"][0]["message"]["content"]
+
+
+PARENT = f"""
+import asyncio
+from teachback.agents.side_process import SideProcess
+from teachback.store.report import Report
+
+async def main():
+    side = SideProcess()
+    side.expect({MANY})
+    labels = await side.label("full", Report("r1", "demo", {{"findings": "No effusion."}}))
+    print(side._process.pid, len(labels), flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def is_running(pid):
+    stat = Path(f"/proc/{pid}/stat")  # a process that nobody has waited for yet is still listed, as a zombie
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc to look for processes in")
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_it_ends_with_whoever_started_it_however_that_ends(blow):
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as parent:
+        pid, labels = map(int, parent.stdout.readline().split())
+        assert labels == 13
+        assert is_running(pid)
+        parent.send_signal(blow)
+        parent.wait()
+        deadline = time.monotonic() + 10
+        while is_running(pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
