@@ -20,7 +20,7 @@ from teachback.agents.budget import Budget
 from teachback.agents.calls import Answer, CallCache, ChatRequest, LLMCall, Postponed
 from teachback.agents.failures import EndpointFailure, classify
 from teachback.agents.label_reading import LabelReading
-from teachback.agents.limiter import Limiter, shared_limiter
+from teachback.agents.limiter import Limiter, Ticket, shared_limiter
 from teachback.agents.payload import encode
 from teachback.agents.prices import load_prices
 from teachback.agents.records import Attempted, record_answer, record_failure
@@ -264,10 +264,10 @@ class LLMClient:
             if self._fatal is not None:
                 raise self._fatal
             limiter = self._limit()
-            window = await limiter.acquire(tokens)
+            ticket = await limiter.acquire(tokens)
             without = frozenset(self.left_out)
             try:
-                response, failure = await self._send(encode(request, self.settings, without))
+                response, failure = await self._send(encode(request, self.settings, without), ticket)
             finally:
                 # The slot is the endpoint's: it is free as soon as the endpoint has answered.
                 limiter.release()
@@ -284,23 +284,25 @@ class LLMClient:
                 attempts += not failure.overloaded  # being overloaded is not this request's fault
                 pause = max(self._backoff_s(len(retries) + 1), failure.retry_after_s)
                 if failure.overloaded:
-                    limiter.overloaded(window, failure.retry_after_s, sure=failure.throttled)
+                    limiter.overloaded(ticket, failure.retry_after_s, sure=failure.throttled)
                     waited += pause
                 if attempts >= self.settings.max_attempts or waited > self.settings.patience_s:
                     return b"", failure
                 await asyncio.sleep(pause)
             retries.append(failure.message)
 
-    async def _send(self, body: bytes) -> tuple[bytes, EndpointFailure | None]:
+    async def _send(self, body: bytes, ticket: Ticket) -> tuple[bytes, EndpointFailure | None]:
         self.sent += 1
         self._under_way.add(asyncio.current_task())
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 response = await self._connect().send(body)
         except (openai.APIError, TimeoutError) as error:
+            if isinstance(error, openai.APIStatusError):  # a refusal tells what is left as well
+                self._limit().learn(error.response.headers, ticket)
             return b"", classify(error, self.settings)
         self._reached = True
-        self._limit().learn(response.headers)
+        self._limit().learn(response.headers, ticket)
         if not response.content.rstrip().endswith(b"}"):
             return b"", EndpointFailure("retry", f"the answer of {self.settings.host} is cut off: it is no JSON")
         return response.content, None

@@ -6,10 +6,10 @@ everything.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 __all__ = ["Alternative", "Choice", "Completion", "Message", "Token", "Usage", "read_completion", "thinned"]
 
@@ -17,6 +17,9 @@ LEAST_PROBABILITY = 1e-4  # of an alternative that a label can rest on
 _LEAST_LOGPROB = math.log(LEAST_PROBABILITY)
 _CERTAIN_LOGPROB = math.log1p(-LEAST_PROBABILITY)  # a token above it leaves its alternatives less than that
 _NONE = Raw(b"[]")
+# What is no JSON is not always said to be that: bytes that are no UTF-8, and arrays nested without end.
+_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+Count = Annotated[int, Meta(ge=0, le=10**12)]  # tokens; a number that is none would end in the bill
 
 
 class Alternative(Struct, gc=False):
@@ -34,8 +37,11 @@ class Token(Struct, gc=False, omit_defaults=True):
     top_logprobs: Raw = _NONE
 
     def alternatives(self) -> list[Alternative]:
-        """Return the likeliest tokens in its place."""
-        return _ALTERNATIVES.decode(self.top_logprobs) or []
+        """Return the likeliest tokens in its place; none where what was given is no list of them."""
+        try:
+            return _ALTERNATIVES.decode(self.top_logprobs) or []
+        except _NO_JSON:
+            return []
 
 
 class _Logprobs(Struct, gc=False):
@@ -60,15 +66,15 @@ class Choice(Struct, gc=False):
 
 
 class _PromptDetails(Struct, gc=False):
-    cached_tokens: int | None = None
+    cached_tokens: Count | None = None
 
 
 class Usage(Struct, gc=False):
     """What is billed, in tokens."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    total_tokens: Count | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: Raw = Raw(b"null")
 
@@ -103,7 +109,7 @@ def read_completion(response: str | bytes) -> Completion:
         return _COMPLETION.decode(response)
     except msgspec.ValidationError:
         return _read_loosely(response)
-    except msgspec.MsgspecError:
+    except _NO_JSON:
         return Completion()
 
 
@@ -141,7 +147,10 @@ def _one(tokens: list[Token]) -> Token:
 
 def _read_loosely(response: str | bytes) -> Completion:
     """Read what follows the API's types only in part: each choice and the usage by themselves, no log-probabilities."""
-    body: Any = msgspec.json.decode(response)
+    try:
+        body: Any = msgspec.json.decode(response)
+    except _NO_JSON:
+        return Completion()
     if not isinstance(body, dict):
         return Completion()
     choices = body.get("choices")

@@ -17,14 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-__all__ = ["Bucket", "Limiter", "shared_limiter"]
+__all__ = ["Bucket", "Limiter", "Ticket", "shared_limiter"]
 
 MINUTE_S = 60.0
 FIRST_IN_FLIGHT = 16  # until the first answer tells whether the endpoint names its limits
 DOUBT_WINDOW = 100  # answers after which older failures count half
 FEWEST_DOUBTS = 3  # failures of unknown cause before they mean that the endpoint is overloaded
 DOUBTFUL_SHARE = 0.25  # and their share
-SLACK_S = 0.5  # how much of the rate, in seconds of it, our account and the endpoint's may differ
 BURST_S = 1.0  # how much unused rate, in seconds of it, a bucket of the user's own saves up
 
 
@@ -59,23 +58,23 @@ class Bucket:
         """Take something out; it may owe the rest, so that one large request is not held back for ever."""
         self.level -= amount
 
-    def learn(self, limit: float, remaining: float, now: float) -> None:
-        """Note what the endpoint says of its own bucket; what was sent meanwhile is already taken off here.
+    def learn(self, limit: float, remaining: float, since: float, age_s: float, now: float) -> None:
+        """Correct the level by what the endpoint says of its own bucket.
+
+        Endpoints tell what was left when they let the request in, or when they answered it. Our own account is kept
+        where both can be true, and else moved as far as it must be.
 
         Args:
             limit: What its bucket refills with in a minute, and the most that it holds.
-            remaining: What it held when it answered.
+            remaining: What it held.
+            since: What was taken out here since that request was sent.
+            age_s: How long ago that was.
             now: Monotonic seconds.
         """
         self._refill(now)
-        known = self.burst == limit
         self.per_minute, self.burst = limit, limit
-        # What it held is old by the time of an answer and rounded down: our own account is finer, unless it is far off.
-        self.level = min(self.level, remaining + self._slack) if known else remaining
-
-    @property
-    def _slack(self) -> float:
-        return max(1.0, SLACK_S * self._per_second)
+        most = remaining + max(0.0, self._per_second * age_s - since)
+        self.level = min(max(self.level, remaining - since), most)
 
     @property
     def _per_second(self) -> float:
@@ -84,6 +83,21 @@ class Bucket:
     def _refill(self, now: float) -> None:
         self.level = min(self.burst, self.level + (now - self.at) * self._per_second)
         self.at = now
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a request that was let go knows of its start.
+
+    Attributes:
+        window: The window that it belongs to.
+        taken: What had been taken out of each bucket by then, itself included.
+        at: Monotonic seconds.
+    """
+
+    window: int
+    taken: Mapping[str, float]
+    at: float
 
 
 class Limiter:
@@ -102,6 +116,7 @@ class Limiter:
         now = time.monotonic()
         self._own = {"requests": rpm, "tokens": tpm}
         self._buckets = {name: Bucket.of(rate, now) for name, rate in self._own.items() if rate}
+        self._taken = dict.fromkeys(self._own, 0.0)  # out of each bucket, from the start
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._window = 0  # counts decreases: only requests sent since the last one may cause the next
         self._worked = False  # whether anything was answered since the last decrease
@@ -111,14 +126,14 @@ class Limiter:
         self._heard = bool(rpm or tpm)  # whether anything is known of the endpoint's limits
         self._answers = self._doubts = 0  # of the last window or so
 
-    async def acquire(self, tokens: float = 0.0) -> int:
+    async def acquire(self, tokens: float = 0.0) -> Ticket:
         """Wait for a slot, for the rates and for the end of a pause.
 
         Args:
             tokens: What the request is expected to take, prompt and answer together.
 
         Returns:
-            The window that the request belongs to.
+            What to hand back with what comes of the request.
         """
         if self.in_flight >= self._slots() or self._waiting:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -144,7 +159,7 @@ class Limiter:
                 raise
         else:
             self._take(tokens)
-        return self._window
+        return Ticket(self._window, dict(self._taken), time.monotonic())
 
     def release(self) -> None:
         """Give a slot back."""
@@ -161,18 +176,22 @@ class Limiter:
         self.limit = min(float(self.most), self.limit + step)
         self._wake()
 
-    def overloaded(self, window: int, retry_after_s: float = 0.0, *, sure: bool = True) -> None:
+    def overloaded(self, ticket: Ticket, retry_after_s: float = 0.0, *, sure: bool = True) -> None:
         """Note that the endpoint is overloaded: halve the limit once a window, and pause everybody.
 
+        A refusal because of a rate that is known, and used up, only pauses.
+
         Args:
-            window: What `acquire` returned for the request.
+            ticket: What `acquire` returned for the request.
             retry_after_s: Seconds that the endpoint asked to wait.
             sure: Whether the endpoint said that it was too much. A lone 503 may be that request's own bad luck: only
                 where many fail so, it counts.
         """
         self._doubts += not sure
         doubtful = self._doubts < FEWEST_DOUBTS or self._doubts < DOUBTFUL_SHARE * (self._answers + self._doubts)
-        if window == self._window and (sure or retry_after_s or not doubtful):
+        # Where the endpoint's own account says that its rate is used up, fewer at once would not help.
+        spent = sure and any(bucket.wait_s(time.monotonic()) > 0 for bucket in self._buckets.values())
+        if ticket.window == self._window and not spent and (sure or retry_after_s or not doubtful):
             self._answers = self._doubts = 0
             if self._worked or not self._threshold:
                 self._threshold = self.limit / 2  # what failed before anything worked again says nothing new
@@ -181,7 +200,7 @@ class Limiter:
             self._window += 1
         self._not_before = max(self._not_before, time.monotonic() + retry_after_s)
 
-    def learn(self, headers: Mapping[str, str]) -> None:
+    def learn(self, headers: Mapping[str, str], ticket: Ticket) -> None:
         """Note the endpoint's own limits from an answer's `x-ratelimit-*` headers, as OpenAI and Azure send them."""
         now = time.monotonic()
         for name, own in self._own.items():
@@ -190,8 +209,8 @@ class Limiter:
                 continue  # nothing said, or the user allows less than the endpoint
             if name not in self._buckets:
                 self._buckets[name] = Bucket.of(limit, now)
-                remaining -= self.in_flight if name == "requests" else 0  # sent before it was known what is left
-            self._buckets[name].learn(limit, remaining, now)
+            since = self._taken[name] - ticket.taken[name]
+            self._buckets[name].learn(limit, remaining, since, now - ticket.at, now)
 
     def _pause_s(self) -> float:
         now = time.monotonic()
@@ -203,6 +222,7 @@ class Limiter:
 
     def _take(self, tokens: float) -> None:
         for name, amount in (("requests", 1.0), ("tokens", tokens)):
+            self._taken[name] += amount
             if bucket := self._buckets.get(name):
                 bucket.take(amount)
 

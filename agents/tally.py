@@ -179,5 +179,5 @@ def tally(connection: duckdb.DuckDBPyConnection, teacher_id: str) -> Tally:
 
 
 def _votes(kind: str, name: str, task: str, reports: int, labeler_id: str, *counts: int) -> LabelerVotes:
-    statuses = {status: count for status, count in zip(STATUSES, counts, strict=True) if count}
+    statuses: dict[str, int] = {status: count for status, count in zip(STATUSES, counts, strict=True) if count}
     return LabelerVotes(kind, name, task, reports, statuses, labeler_id)

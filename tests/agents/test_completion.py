@@ -160,6 +160,42 @@ def test_what_is_no_completion_says_nothing(raw: str) -> None:
     assert read_completion(raw).choices == read_completion(raw.encode()).choices == []
 
 
+@given(st.binary(max_size=60) | st.text('{}[]":,0choies', max_size=30).map(str.encode))
+@example(b"\xff\xfe")
+@example(b'"\xed\xa0\x80"')
+@example(b"0:")
+@example(b'{"choices": [{"message": {"content": "a\xffb"}}]}')
+@example(b'{"choices": "\xff"}')
+@example(b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+def test_no_bytes_are_too_odd_to_be_read(raw: bytes) -> None:
+    assert read_completion(raw).choices == []
+
+
+@settings(deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+    )
+)
+@example([{"token": 5}])
+@example({"token": "absent"})
+def test_alternatives_that_are_none_are_left_out(given: Any) -> None:
+    text = form(["absent"] * 13)
+    tokens = [{"token": text, "logprob": -0.5, "top_logprobs": given}]
+    for long in (read_completion(json.dumps(body_of(text, tokens))), Completion(choices=[])):
+        assert thinned(long)
+    response = read_response(json.dumps(body_of(text, tokens)).encode(), read_label_form, "c", "r1")
+    assert response.refused is None
+    assert answer_of(read_completion(response.kept)).tokens()[0].alternatives == ()
+
+
+@pytest.mark.parametrize("tokens", [-1, 2**62, 2**63, 2**64, 10**30, 1.5, "5"])
+def test_counts_that_are_none_are_not_billed(tokens: Any) -> None:
+    completion = read_completion(json.dumps(changed(("usage", "prompt_tokens"), tokens)))
+    assert completion.usage is None
+    assert read_label_form(answer_of(completion))
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -284,6 +320,8 @@ def test_long_answers_are_kept_thinned_and_short_ones_as_they_came() -> None:
     short, long = (read_response(raw, read_label_form, "c", "r1") for raw in (json.dumps(SMALL).encode(), RAW))
     assert short.kept == json.dumps(SMALL)
     assert len(long.kept) < len(RAW) / 2
+    broken = read_response(b'{"choices": "\xff"}', read_label_form, "c", "r1")
+    assert broken.kept == '{"choices": "\ufffd"}'
     noise = read_response(b"<html>" * 10_000, read_label_form, "c", "r1")
     assert noise.kept == "<html>" * 10_000  # nothing in it is known not to matter
 

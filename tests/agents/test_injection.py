@@ -567,6 +567,13 @@ def with_logprob(logprob: object) -> dict[str, Any]:
     return body
 
 
+def with_alternatives(given: object) -> dict[str, Any]:
+    """A sound answer whose one uncertain token has these alternatives."""
+    body = with_logprob(-0.5)
+    body["choices"][0]["logprobs"]["content"][1]["top_logprobs"] = given
+    return body
+
+
 SOUND = json.dumps(filled_in("x"))
 # Film to what the endpoint says of it, and the words by which it is refused; none where it is taken.
 ANSWERS: dict[str, tuple[str, str]] = {
@@ -598,6 +605,10 @@ ANSWERS: dict[str, tuple[str, str]] = {
     "a certain alternative": (json.dumps(with_logprob(1e300)), ""),
     "an impossible token": (json.dumps(with_logprob(-1e300)), ""),
     "no probability": (json.dumps(with_logprob(None)), ""),
+    "tokens without end": (json.dumps(completion(SOUND, usage={"prompt_tokens": 2**63, "completion_tokens": -1})), ""),
+    "alternatives that are none": (json.dumps(with_alternatives("none")), ""),
+    "an alternative without a word": (json.dumps(with_alternatives([{"token": 5}])), ""),
+    "a nest around it": ('{"x": ' + "[" * 100_000 + "]" * 100_000 + ', "choices": []}', "no choices"),
     "a word for probability": (json.dumps(with_logprob("sure")), ""),
 }
 

@@ -1,20 +1,26 @@
 import asyncio
 import time
+from dataclasses import replace
 
-from teachback.agents.limiter import Limiter, shared_limiter
+import pytest
+
+from teachback.agents.limiter import Bucket, Limiter, Ticket, shared_limiter
+
+NOTHING = {"requests": 0.0, "tokens": 0.0}
+LATE = Ticket(0, NOTHING, 0.0)
 
 
 def test_a_storm_halves_the_limit_once_and_answers_raise_it_by_one_a_window():
     async def scenario():
         limiter = Limiter(8)
-        windows = [await limiter.acquire() for _ in range(8)]
-        for window in windows:  # all eight were sent before anybody knew
-            limiter.overloaded(window)
+        tickets = [await limiter.acquire() for _ in range(8)]
+        for ticket in tickets:  # all eight were sent before anybody knew
+            limiter.overloaded(ticket)
         after_storm = limiter.limit
-        late = limiter._window
-        limiter.overloaded(late)
+        limiter.release()
+        limiter.overloaded(replace(tickets[0], window=1))
         after_second = limiter.limit
-        for _ in range(8):
+        for _ in range(7):
             limiter.release()
         for _ in range(3):
             limiter.succeeded()
@@ -97,7 +103,7 @@ def test_the_endpoints_own_headers_set_the_rate_unless_the_user_allows_less():
     headers = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "0"}
 
     async def waited(limiter: Limiter) -> float:
-        limiter.learn(headers)
+        limiter.learn(headers, Ticket(0, NOTHING, time.monotonic()))
         started = time.monotonic()
         await limiter.acquire()
         await limiter.acquire()
@@ -110,10 +116,28 @@ def test_the_endpoints_own_headers_set_the_rate_unless_the_user_allows_less():
     assert 0.9 <= asyncio.run(waited(slow)) < 2.0
 
 
+@pytest.mark.parametrize(
+    ("level", "remaining", "since", "age_s", "corrected"),
+    [
+        # 600 a minute are 10 a second. Where 3 were left, and 2 were taken since, between 3 - 2 and 3 are left now:
+        # within that our own account counts, beyond it the nearest that can be true.
+        (2.5, 3, 2, 0.2, 2.5),
+        (30.0, 3, 2, 0.2, 3.0),
+        (-5.0, 3, 2, 0.2, 1.0),
+        # In a second 10 flowed in, of which 2 were taken: up to 3 + 8.
+        (30.0, 3, 2, 1.0, 11.0),
+    ],
+)
+def test_our_own_account_is_kept_as_far_as_the_endpoints_lets_it(level, remaining, since, age_s, corrected):
+    bucket = Bucket(600, level, 600, at=100.0)
+    bucket.learn(600, remaining, since, age_s, now=100.0)
+    assert bucket.level == pytest.approx(corrected)
+
+
 def test_headers_that_say_nothing_change_nothing():
     async def scenario():
         limiter = Limiter(4)
-        limiter.learn({"x-ratelimit-limit-requests": "soon", "x-ratelimit-remaining-requests": "-3"})
+        limiter.learn({"x-ratelimit-limit-requests": "soon", "x-ratelimit-remaining-requests": "-3"}, LATE)
         started = time.monotonic()
         await limiter.acquire()
         return time.monotonic() - started
@@ -129,3 +153,18 @@ def test_one_limiter_serves_all_who_ask_one_model_at_one_endpoint():
         )
 
     assert asyncio.run(scenario()) == (True, False)
+
+
+def test_a_rate_that_is_used_up_is_no_reason_for_fewer_at_once():
+    told = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "0"}
+
+    async def scenario(headers):
+        limiter = Limiter(8)
+        ticket = await limiter.acquire()
+        limiter.learn(headers, ticket)
+        limiter.overloaded(ticket)
+        return limiter.limit
+
+    assert asyncio.run(scenario(told)) == 8
+    assert asyncio.run(scenario(told | {"x-ratelimit-remaining-requests": "5"})) == 4
+    assert asyncio.run(scenario({})) == 4
