@@ -33,6 +33,7 @@ from teachback.errors import BudgetError, TeacherError, TeacherReplyError
 
 __all__ = ["CallCache", "ChatRequest", "LLMCall", "LLMClient", "LLMSettings"]
 
+TURNS_SHARE = 2  # reports that are made questions of at a time, as a share of the concurrency
 UNSTORED_SHARE = 1.25  # calls sent and not yet stored, at most, as a share of the concurrency
 DRAIN_S = 10.0  # how long closing waits for the answers of requests that are sent already
 CHARACTERS_A_TOKEN = 3  # fewer than any tokenizer needs for English: what is set aside is never too little
@@ -68,6 +69,8 @@ class LLMClient:
         self.postpone = postpone
         self.outbox: dict[str, ChatRequest] = {}
         self.outbox_egress: set[str] = set()  # the policies of what it holds
+        # Who labels takes a turn before it makes its question: thousands at once would hold up the first answers.
+        self.turns = asyncio.Semaphore(TURNS_SHARE * settings.concurrency)
         self.sent = 0  # requests sent, attempts counted each
         self.served = 0  # calls answered by the cache
         self.left_out: set[str] = set()  # parameters that the model turned out not to take

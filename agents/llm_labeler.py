@@ -96,6 +96,10 @@ class LLMLabeler:
         sections = report.scoped(self.scope)
         if not sections:
             return Reply([], None)
+        async with self.client.turns:
+            return await self._label(report, sections, egress)
+
+    async def _label(self, report: Report, sections: Sequence[tuple[str, str]], egress: str) -> Reply:
         examples = self._picked(report)
         request = self.request(report, examples)
         policy = strictest([egress, *(example.egress for example in examples)])
