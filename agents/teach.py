@@ -34,7 +34,7 @@ __all__ = ["Progress", "TeachConfig", "TeachSummary", "teach"]
 CHUNK = 200  # reports an invocation
 CHUNK_OF_RULES = 2_000  # likewise where no model is asked: nothing is paid, and each commit looks through the store
 CHUNKS_IN_FLIGHT = 8  # a chunk ends with its slowest answer, and the others must keep the endpoint busy meanwhile
-POOL_MIB = 256  # what DuckDB may keep in memory meanwhile; rows of a chunk take a few
+POOL_MIB = 128  # what DuckDB may keep in memory meanwhile; rows of a chunk take a few
 TICK_S = 0.2  # how often the progress callback is told
 
 
