@@ -241,6 +241,7 @@ class CallCache(Protocol):
 
 
 def clip(text: object, longest: int = 200) -> str:
-    """Return text on one line, cut after so many characters, for messages."""
+    """Return text on one line, cut after so many characters, for messages; what would steer a terminal is masked."""
     flat = " ".join(str(text).split())
-    return flat if len(flat) <= longest else f"{flat[:longest]}..."
+    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in flat)
+    return shown if len(shown) <= longest else f"{shown[:longest]}..."

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import openai
 
+from teachback.agents.calls import clip
 from teachback.agents.settings import LLMSettings
 
 __all__ = ["EndpointFailure", "classify"]
@@ -138,8 +139,7 @@ def _own_words(error: openai.APIStatusError) -> str:
 def _clean(text: str, settings: LLMSettings) -> str:
     # Endpoints repeat a key that they refuse; this one may look like anything.
     hidden = text.replace(settings.api_key, "***") if settings.api_key else text
-    flat = _KEY_LIKE.sub(r"\1***", " ".join(hidden.split()))
-    return flat if len(flat) <= LONGEST_MESSAGE else f"{flat[:LONGEST_MESSAGE]}..."
+    return clip(_KEY_LIKE.sub(r"\1***", " ".join(hidden.split())), LONGEST_MESSAGE)
 
 
 def _root_is_connection(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ from anyio.from_thread import start_blocking_portal
 
 from teachback.agents.adjudicator import Adjudicator
 from teachback.agents.assemble import TeacherSettings, assemble, teach_store
-from teachback.agents.calls import LLMCall
+from teachback.agents.calls import LLMCall, clip
 from teachback.agents.client import LLMClient
 from teachback.agents.graph import build_graph, label_chunk
 from teachback.agents.labeler import Dispute
@@ -645,3 +645,11 @@ def test_beside_hostile_answers_a_sound_one_counts(refused: Attacked) -> None:
     assert kept == [("'); DROP TABLE llm_calls; -- {{ 7*7 }}\0",)]
     shares = ask(refused.alone, "SELECT confidence FROM labels WHERE confidence IS NOT NULL")
     assert all(0 <= share <= 1 for (share,) in shares)
+
+
+def test_what_an_endpoint_says_steers_no_terminal() -> None:
+    assert (
+        clip("HTTP 500: \x1b[2J\x1b]0;owned\x07 gone\n\u202eon")
+        == "HTTP 500: \ufffd[2J\ufffd]0;owned\ufffd gone \ufffdon"
+    )
+    assert clip("déjà vu", 4) == "déjà..."
