@@ -1,10 +1,9 @@
 """From settings to a working teacher, and from a store to its labels: whoever needs a teacher starts here."""
 
 import asyncio
-import gc
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -19,6 +18,7 @@ from teachback.agents.budget import Budget
 from teachback.agents.call_cache import StoreCallCache
 from teachback.agents.calls import CallCache
 from teachback.agents.client import LLMClient
+from teachback.agents.collections import rare_collections
 from teachback.agents.examples import example_source
 from teachback.agents.labeler import Teachers
 from teachback.agents.lineup import DEFAULT_PROMPT, LabelerRef, settings_of
@@ -38,7 +38,6 @@ __all__ = ["LLM_CHOICES", "Assembled", "LLMChoice", "TeacherSettings", "assemble
 
 LLMChoice = Literal["none", "openai", "stand-in"]
 LLM_CHOICES: tuple[LLMChoice, ...] = get_args(LLMChoice)
-COLLECT_AFTER = 100_000  # allocations between two passes of the cycle collector
 
 
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
@@ -146,9 +145,10 @@ def assemble(
     side = SideProcess()
     crew = _Crew(settings, cache, connection, postpone, side)
     asks = any(ref.kind == "llm" for ref in settings.lineup)
-    scope = settings.rule_scope
-    rules = RulesBeside(scope, side) if asks and not postpone else RuleLabeler(scope)
-    local = tuple(rules for ref in settings.lineup if ref.kind == "rule")
+    scope, beside = settings.rule_scope, asks and not postpone
+    local = tuple(
+        RulesBeside(scope, side) if beside else RuleLabeler(scope) for ref in settings.lineup if ref.kind == "rule"
+    )
     asking = tuple(crew.llm_labeler(ref) for ref in settings.lineup if ref.kind == "llm")
     voters = [labeler.spec.labeler_id for labeler in (*local, *asking)]
     adjudicator = aggregator = None
@@ -235,7 +235,7 @@ def teach_store(
     if not store.exists():
         raise StoreError(f"there is no store at {store}", "import reports first: `teachback import --help`")
     with ExitStack() as stack:
-        stack.enter_context(_rare_collections())
+        stack.enter_context(rare_collections())
         writer = stack.enter_context(Writer(store))
         connection = stack.enter_context(duckdb.connect(str(store)))
         if settings.llm == "stand-in":
@@ -243,22 +243,6 @@ def teach_store(
             settings = replace(settings, endpoint=stand_in_settings(settings.endpoint, base_url))
         summary = _run(_teach(writer, connection, settings, config, on_progress))
         return summary, tally(connection, summary.teacher_id)
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Keep the cycle collector from walking the imported modules and the chunk at hand over and over.
-
-    A chunk is a hundred thousand small objects without cycles; by default they cost as much to walk as to make.
-    """
-    thresholds = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 async def _teach(

@@ -19,7 +19,6 @@ import openai
 from teachback.agents.budget import Budget
 from teachback.agents.calls import Answer, CallCache, ChatRequest, LLMCall, Postponed
 from teachback.agents.failures import EndpointFailure, classify
-from teachback.agents.label_reading import LabelReading
 from teachback.agents.limiter import Limiter, Ticket, shared_limiter
 from teachback.agents.payload import encode
 from teachback.agents.prices import load_prices
@@ -249,10 +248,9 @@ class LLMClient:
     async def _read(
         self, raw: bytes, request: ChatRequest, request_hash: str, read: Callable[[Answer], T]
     ) -> Response[T]:
-        if self._side is not None and isinstance(read, LabelReading):
-            response = await self._side.read(raw, read, request_hash)
-            if response is not None:
-                return cast(Response[T], response)
+        response = await self._side.read(raw, read, request_hash) if self._side else None
+        if response is not None:
+            return response
         # One at a time, so that requests go out between the readings of answers that came in together.
         async with self._reading:
             await asyncio.sleep(0)

@@ -3,7 +3,7 @@
 It gives the 13 findings of a report by readable rules (`agents/rules/`) and never a probability: rules have none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from teachback.agents.rules import Mention, RuleEngine, RuleSet, packaged_engine, packaged_ruleset
 from teachback.store.label import Evidence, Label, Labeler, Status
@@ -50,11 +50,11 @@ class RuleLabeler:
 
     def label(self, report: Report) -> list[Label]:
         """Return one label a finding; none at all (it abstains) when the report has no section of the scope."""
-        return self.labels(report.report_id, self.verdicts(report))
+        return self.label_sections(report.report_id, report.scoped(self.scope))
 
-    def labels(self, report_id: str, verdicts: Mapping[str, tuple[Status, tuple[Evidence, ...]]] | None) -> list[Label]:
-        """Return a report's verdicts as labels; none where there are no verdicts."""
-        if verdicts is None:
+    def label_sections(self, report_id: str, sections: Sequence[tuple[str, str]]) -> list[Label]:
+        """Return what `label` does, of a report's sections of the scope."""
+        if not sections:
             return []
         return [
             Label(
@@ -67,5 +67,5 @@ class RuleLabeler:
                 confidence_note=NO_CONFIDENCE,
                 evidence=evidence,
             )
-            for finding, (status, evidence) in verdicts.items()
+            for finding, (status, evidence) in self.engine.label_sections(sections).items()
         ]

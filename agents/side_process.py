@@ -6,17 +6,20 @@ never start it, and where it cannot be started, or dies, its work is done here: 
 """
 
 import asyncio
-import gc
 import marshal
 import os
 import signal
 import struct
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from functools import cache
-from typing import Any, BinaryIO
+from operator import attrgetter
+from typing import Any, BinaryIO, TypeVar, cast
 
+from teachback.agents.calls import Answer
+from teachback.agents.collections import rare_collections
 from teachback.agents.label_reading import LabelReading, Reader
 from teachback.agents.responses import Response, read_response
 from teachback.agents.rule_labeler import RuleLabeler
@@ -29,9 +32,12 @@ __all__ = ["RulesBeside", "SideProcess"]
 WORTH_IT = 1_000  # reports; fewer are done before another process has started, which takes half a second of a core
 UNDER_WAY = 2  # messages at once: while one is worked on, the next is there
 MOST = 4  # reports in a message: some 8 ms of work, so that no answer waits long for its reading
-COLLECT_AFTER = 100_000  # allocations between two passes of the cycle collector: nothing here has cycles
 _LENGTH = struct.Struct("<I")
+_FIELDS = [field.name for field in fields(Label) if field.init]
+_EVIDENCE = _FIELDS.index("evidence")
+_FIELDS_OF = attrgetter(*_FIELDS)
 
+T = TypeVar("T")
 Wire = Any  # what `marshal` writes and reads: tuples, lists, dicts, strings, bytes, numbers, None
 _Job = tuple[Wire, "asyncio.Future[Wire | None]"]
 
@@ -57,26 +63,26 @@ class SideProcess:
     async def label(self, scope: Scope, report: Report) -> list[Label] | None:
         """Return a report's labels by the package's rules; None where they are to be made here."""
         job = self._job(("rules", scope, report.report_id, report.scoped(scope)))
-        if job is None:
+        if job is None or report.report_id in self._rules:
             return None
-        asked, done = self._rules.setdefault(report.report_id, job)
-        if asked != job[0]:
-            return None
-        written = await done
+        self._rules[report.report_id] = job
+        written = await job[1]
         return None if written is None else _labels(written)
 
-    async def read(self, raw: bytes, reading: LabelReading, llm_call_id: str) -> Response[list[Label]] | None:
-        """Read a response, as `read_response` would; None where it is to be read here."""
-        asked = ("read", raw, tuple(reading.reader), reading.report_id, list(reading.sections), llm_call_id)
-        job = self._job(asked)
+    async def read(self, raw: bytes, read: Callable[[Answer], T], llm_call_id: str) -> Response[T] | None:
+        """Read a response, as `read_response` would; None where it is to be read here, as all but labels are."""
+        if not isinstance(read, LabelReading):
+            return None
+        job = self._job(("read", raw, tuple(read.reader), read.report_id, list(read.sections), llm_call_id))
         if job is None:
             return None
-        self._readings.append((reading.report_id, job))
+        self._readings.append((read.report_id, job))
         written = await job[1]
         if written is None:
             return None
         model, sent, cached, returned, kept, labels, refused = written
-        return Response(model, sent, cached, returned, kept, None if labels is None else _labels(labels), refused)
+        result = None if labels is None else cast(T, _labels(labels))
+        return Response(model, sent, cached, returned, kept, result, refused)
 
     async def aclose(self) -> None:
         """End the process."""
@@ -84,7 +90,6 @@ class SideProcess:
         for task in self._working:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
-        self._give_back()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             await self._process.wait()
@@ -98,29 +103,32 @@ class SideProcess:
 
     async def _work(self) -> None:
         try:
-            process = await asyncio.create_subprocess_exec(
+            self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
                 f"from {__name__} import serve; serve()",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                limit=1 << 24,
             )
-            self._process = process
-            assert process.stdin is not None
-            assert process.stdout is not None
-            self._working.append(asyncio.create_task(self._send(process.stdin)))
-            while True:
-                (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
-                answers = marshal.loads(await process.stdout.readexactly(length))
-                jobs = self._sent.popleft()
-                self._news.set()
-                for (_, done), answer in zip(jobs, answers, strict=True):
-                    if not done.done():
-                        done.set_result(answer)
+            if process.stdin and process.stdout:
+                self._working.append(asyncio.create_task(self._send(process.stdin)))
+                await self._receive(process.stdout)
         except (OSError, asyncio.IncompleteReadError):
+            pass  # it could not be started, or died
+        finally:
+            # Whatever happened, nobody may wait for it any longer.
             self._wanted = False
             self._give_back()
+
+    async def _receive(self, stdout: asyncio.StreamReader) -> None:
+        while True:
+            (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
+            answers = marshal.loads(await stdout.readexactly(length))
+            jobs = self._sent.popleft()
+            self._news.set()
+            for (_, done), answer in zip(jobs, answers, strict=True):
+                if not done.done():
+                    done.set_result(answer)
 
     async def _send(self, stdin: asyncio.StreamWriter) -> None:
         while True:
@@ -184,15 +192,14 @@ class RulesBeside:
 def serve() -> None:
     """Do what comes in until the input ends; what the process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
-    packaged_engine()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
     given, answered = sys.stdin.buffer, sys.stdout.buffer
-    while (jobs := _next(given)) is not None:
-        told = marshal.dumps([_read(*job) if kind == "read" else _label(*job) for kind, *job in jobs])
-        answered.write(_LENGTH.pack(len(told)) + told)
-        answered.flush()
-    gc.unfreeze()  # else libraries complain at the end of what they take for leaks
+    sys.stdout = sys.stderr  # nothing that somebody prints may come between the answers
+    packaged_engine()
+    with rare_collections():
+        while (jobs := _next(given)) is not None:
+            told = marshal.dumps([_read(*job) if kind == "read" else _label(*job) for kind, *job in jobs])
+            answered.write(_LENGTH.pack(len(told)) + told)
+            answered.flush()
 
 
 def _next(given: BinaryIO) -> Wire | None:
@@ -205,9 +212,7 @@ def _next(given: BinaryIO) -> Wire | None:
 
 
 def _label(scope: Scope, report_id: str, sections: list[tuple[str, str]]) -> Wire:
-    labeler = _rule_labeler(scope)
-    verdicts = labeler.engine.label_sections(sections) if sections else None
-    return _written(labeler.labels(report_id, verdicts))
+    return _written(_rule_labeler(scope).label_sections(report_id, sections))
 
 
 def _read(raw: bytes, reader: Wire, report_id: str, sections: list[tuple[str, str]], llm_call_id: str) -> Wire:
@@ -230,33 +235,19 @@ def _rule_labeler(scope: Scope) -> RuleLabeler:
 
 
 def _written(labels: Sequence[Label]) -> Wire:
-    return [
-        (
-            label.label_id,
-            [(span.section, span.start, span.end, span.quote, span.cue) for span in label.evidence],
-            (label.icd10, label.llm_call_id, label.round_id, label.icd10_check),
-            (
-                label.report_id,
-                label.task,
-                label.target,
-                label.status,
-                label.labeler_id,
-                label.scope,
-                label.confidence,
-                label.confidence_source,
-                label.confidence_note,
-                label.probs,
-            ),
-        )
-        for label in labels
-    ]
+    written = []
+    for label in labels:
+        given = list(_FIELDS_OF(label))
+        given[_EVIDENCE] = [(span.section, span.start, span.end, span.quote, span.cue) for span in label.evidence]
+        written.append((label.label_id, given))
+    return written
 
 
 def _labels(written: Wire) -> list[Label]:
     labels = []
-    for label_id, spans, last, first in written:
-        fields: list[Any] = [*first, tuple([Evidence(*span) for span in spans]), *last]
-        label = Label(*fields)
+    for label_id, given in written:
+        given[_EVIDENCE] = tuple([Evidence(*span) for span in given[_EVIDENCE]])
+        label = Label(*given)
         label.know_id(label_id)
         labels.append(label)
     return labels

@@ -32,7 +32,7 @@ from teachback.store.writer import Writer
 __all__ = ["Progress", "TeachConfig", "TeachSummary", "teach"]
 
 CHUNK = 200  # reports an invocation
-CHUNK_OF_RULES = 2_000  # likewise where no model is asked: nothing is paid, and each commit looks through the store
+CHUNK_OF_RULES = 2_000  # likewise where no model is asked: nothing is paid, and a commit costs by itself
 CHUNKS_IN_FLIGHT = 8  # a chunk ends with its slowest answer, and the others must keep the endpoint busy meanwhile
 POOL_MIB = 128  # what DuckDB may keep in memory meanwhile; rows of a chunk take a few
 TICK_S = 0.2  # how often the progress callback is told

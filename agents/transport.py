@@ -5,7 +5,6 @@ CPU than the rest of a call, and is the same each time. So headers and address a
 go through its HTTP client; what goes wrong is raised as the SDK raises it.
 """
 
-import asyncio
 from typing import Any
 
 import httpx2
@@ -31,8 +30,8 @@ class Transport:
     """
 
     def __init__(self, settings: LLMSettings) -> None:
-        self._sdk = connect(settings)
         self._http = _http_client(settings)
+        self._sdk = connect(settings, self._http)
         headers = {**self._sdk.default_headers, **self._sdk.auth_headers}
         plain = {name: value for name, value in headers.items() if isinstance(value, str)}
         self._url = httpx2.URL(f"{str(self._sdk.base_url).rstrip('/')}{PATH}")
@@ -61,7 +60,7 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await asyncio.gather(self._http.aclose(), self._sdk.close())
+        await self._sdk.close()
 
 
 def _status_error(response: httpx2.Response) -> openai.APIStatusError:
@@ -74,8 +73,12 @@ def _status_error(response: httpx2.Response) -> openai.APIStatusError:
     return openai.APIStatusError(text or f"HTTP {response.status_code}", response=response, body=said)
 
 
-def connect(settings: LLMSettings) -> openai.AsyncOpenAI:
+def connect(settings: LLMSettings, http: httpx2.AsyncClient | None = None) -> openai.AsyncOpenAI:
     """Return the SDK's client for an endpoint.
+
+    Args:
+        settings: The endpoint.
+        http: What it sends through, and closes; a client of its own when not given.
 
     Raises:
         TeacherError: The endpoint needs a key, and there is none.
@@ -89,7 +92,7 @@ def connect(settings: LLMSettings) -> openai.AsyncOpenAI:
         base_url=settings.base_url,
         max_retries=0,
         timeout=_timeout(settings),
-        http_client=_http_client(settings),
+        http_client=http or _http_client(settings),
     )
 
 
