@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from teachback.errors import StoreError
+from teachback.store.inbox import posted, refuse, remove
 from teachback.store.migrate import latest_version, migrate, schema_version
 
 __all__ = ["Rows", "Store", "open_snapshot", "snapshot_path"]
@@ -51,7 +52,13 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "batches": ("batch_id",),
     "batch_requests": ("batch_id", "custom_id"),
     "looks": ("look_id",),
+    "reviews": ("review_id",),
+    "audit_plans": ("plan_id",),
+    "audit_strata": ("plan_id", "stratum"),
+    "audit_items": ("plan_id", "label_id"),
 }
+PATIENCE_S = 2.0  # who only hands something in holds the store for a fraction of it
+LOCK_PAUSE_S = 0.05
 
 
 class Store:
@@ -59,17 +66,18 @@ class Store:
 
     Args:
         path: The DuckDB file; created with its folder when missing, unless `create` is False.
+        patience_s: How long to wait for a process that holds it, such as a review page that hands decisions in.
 
     Raises:
         StoreError: The file is no store, is held by another process, or was written by a newer version.
     """
 
-    def __init__(self, path: Path | str, *, create: bool = True) -> None:
+    def __init__(self, path: Path | str, *, create: bool = True, patience_s: float = PATIENCE_S) -> None:
         self.path = Path(path)
         if not create and not self.path.exists():
             raise StoreError(f"there is no store at {self.path}", "import reports first: `teachback import --help`")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.connection = _connect(self.path, read_only=False)
+        self.connection = _connect(self.path, read_only=False, patience_s=patience_s)
         try:
             migrate(self.connection)
         except BaseException:
@@ -101,6 +109,23 @@ class Store:
                 added[table] = added.get(table, 0) + (self._append(table, rows) if len(rows) else 0)
         self._dirty = self._dirty or any(added.values())
         return added
+
+    def take_in(self) -> int:
+        """Write what was posted for this store's writer; what the schema refuses is set aside with the reason.
+
+        Returns:
+            How many submissions were taken in.
+        """
+        taken = 0
+        for entry in posted(self.path):
+            try:
+                self.write(entry.rows)
+            except (duckdb.Error, pa.ArrowException, StoreError) as error:
+                refuse(entry.path, str(error))
+                continue
+            remove(entry)
+            taken += 1
+        return taken
 
     def publish(self, *, min_interval: float = 0.0, anyway: bool = False) -> bool:
         """Publish a read-only snapshot beside the store, if anything changed since the last one.
@@ -236,16 +261,20 @@ def open_snapshot(store: Path | str) -> tuple[duckdb.DuckDBPyConnection, float]:
     return connection, age
 
 
-def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(str(path), read_only=read_only)
-    except duckdb.Error as error:  # a damaged file raises the base class itself
-        if "Could not set lock" in str(error):
-            raise StoreError(
-                f"another process is writing {path}",
-                "wait until it ends, or stop it; reading commands (`teachback sql`, `evaluate`) work meanwhile",
-            ) from error
-        raise StoreError(f"{path} is not a DuckDB store: {error}", "name another file") from error
+def _connect(path: Path, *, read_only: bool, patience_s: float = 0.0) -> duckdb.DuckDBPyConnection:
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only)
+        except duckdb.Error as error:  # a damaged file raises the base class itself
+            if "Could not set lock" not in str(error):
+                raise StoreError(f"{path} is not a DuckDB store: {error}", "name another file") from error
+            if time.monotonic() >= until:
+                raise StoreError(
+                    f"another process is writing {path}",
+                    "wait until it ends, or stop it; reading commands (`teachback sql`, `evaluate`) work meanwhile",
+                ) from error
+            time.sleep(LOCK_PAUSE_S)
 
 
 def _copy_in_child(source: Path, target: Path) -> None:

@@ -24,6 +24,7 @@ __all__ = ["Writer"]
 
 PUBLISH_INTERVAL_S = 2.0  # how stale a snapshot may be while a run writes
 PUBLISH_SHARE = 0.05  # of the writer's time that may go into snapshots: those of large stores come more seldom
+INBOX_INTERVAL_S = 0.5  # between two looks at what other processes have posted
 _STOP = None
 
 
@@ -39,6 +40,7 @@ class Writer:
         self._store = Store(path)
         self._publish_interval = publish_interval
         self._published_in_s = 0.0  # the last snapshot
+        self._looked_at = 0.0  # when the inbox was last emptied
         self._queue: queue.SimpleQueue[tuple[Rows, Future[dict[str, int]]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="store-writer", daemon=True)
         self._thread.start()
@@ -74,6 +76,7 @@ class Writer:
         if self._thread.is_alive():
             self._queue.put(_STOP)
             self._thread.join()
+            self._store.take_in()
             self._store.close()
 
     def _drain(self) -> None:
@@ -82,6 +85,7 @@ class Writer:
             try:
                 group = [self._queue.get(timeout=self._publish_interval)]
             except queue.Empty:
+                self._take_in()
                 self._publish()
                 continue
             while not self._queue.empty():
@@ -90,7 +94,13 @@ class Writer:
             # A submitter that was cancelled meanwhile has its rows written all the same: they may be paid for.
             entries = [(*entry, entry[1].set_running_or_notify_cancel()) for entry in group if entry is not None]
             self._commit([rows for rows, _, _ in entries], [done for _, done, waiting in entries if waiting])
+            self._take_in()
             self._publish()
+
+    def _take_in(self) -> None:
+        if time.monotonic() - self._looked_at >= INBOX_INTERVAL_S:
+            self._store.take_in()
+            self._looked_at = time.monotonic()
 
     def _publish(self) -> None:
         interval = max(self._publish_interval, self._published_in_s / PUBLISH_SHARE)
