@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 DEMO   ?= teachback-demo
 ARGS   ?=
+JOBS   ?= 2
 # A pip index with CPU builds of torch spares gigabytes of CUDA libraries on Linux machines without a GPU:
 #   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
@@ -18,8 +19,9 @@ STAMP := $(VENV)/.installed
 PIP   := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-# Tests load no model from a hub, and their models are too small to gain from more threads.
-TEST_ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2}
+# Tests load no model from a hub, and their models are too small to gain from more threads than one.
+TEST_ENV := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}
+PYTEST   := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -42,11 +44,11 @@ $(STAMP): pyproject.toml
 demo: setup ## Synthetic reports, teacher graph, two distillation rounds, report.html (DEMO=folder, ARGS=options)
 	@$(BIN)/teachback demo $(DEMO) $(ARGS)
 
-test: setup ## Run every test (ARGS="-k rules" to choose)
-	@$(TEST_ENV) $(BIN)/python -m pytest $(ARGS)
+test: setup ## Run every test (ARGS="-k rules" to choose, JOBS=4 for as many at once)
+	@$(TEST_ENV) $(PYTEST) $(ARGS)
 
 quick: setup ## Run the tests that take no more than a moment each
-	@$(TEST_ENV) $(BIN)/python -m pytest -m "not slow and not browser and not openi" $(ARGS)
+	@$(TEST_ENV) $(PYTEST) -m "not slow and not browser and not openi" $(ARGS)
 
 lint: setup ## Style, format, types and layers
 	$(BIN)/ruff check
