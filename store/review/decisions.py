@@ -14,7 +14,7 @@ from typing import Any, Literal
 from teachback.errors import SettingError, StoreError
 from teachback.store.database import Store
 from teachback.store.inbox import post
-from teachback.store.label import FINDINGS, STATUSES, TASKS, Label, Labeler, Status, Task
+from teachback.store.label import FINDINGS, STATUSES, TASKS, Evidence, Label, Labeler, Status, Task
 from teachback.store.rows import label_row, labeler_row
 
 __all__ = ["Action", "Decision", "decision_rows", "deliver", "record", "reviewer_labeler"]
@@ -44,6 +44,7 @@ class Decision:
         blind: Whether the votes were hidden.
         seconds: How long the reviewer looked at it.
         plan_id: The audit plan that drew it.
+        evidence: What the reviewer marked in the report.
         review_id: Its id, unlike any other.
         decided_at: When, in UTC.
     """
@@ -62,6 +63,7 @@ class Decision:
     blind: bool = False
     seconds: float | None = None
     plan_id: str | None = None
+    evidence: tuple[Evidence, ...] = ()
     review_id: str = field(default_factory=lambda: f"rev_{uuid.uuid4().hex[:24]}")
     decided_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -97,6 +99,7 @@ class Decision:
             labeler_id=reviewer_labeler(self.reviewer).labeler_id,
             scope="full",
             confidence_note=DECIDED_BY_HAND,
+            evidence=self.evidence,
             icd10=self.icd10,
         )
 

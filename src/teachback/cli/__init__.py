@@ -10,6 +10,7 @@ from teachback.cli import (
     distill,
     doctor,
     evaluate,
+    export,
     graph,
     import_,
     init_student,
@@ -39,6 +40,7 @@ app.command("distill")(distill.distill)
 app.command("init-student")(init_student.init_student)
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("adjudication")(adjudication.adjudication)
 app.command("queue")(queue.queue)
 app.command("sql")(sql.sql)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from teachback.cli.snapshot_age import age_in_words
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -83,7 +85,7 @@ def _print(standings: Standings, asked: dict[str, Any], uncertain: str, per_find
         f"{standings.n_reports:,} reports with {'' if standings.reference == 'curated' else 'labels of '}"
         f"[bold]{standings.reference}[/bold]{' labels' if standings.reference == 'curated' else ''}, "
         f"split {asked['split']}{', corpus ' + asked['corpus'] if asked['corpus'] else ''}, uncertain is {uncertain}; "
-        f"snapshot is {_age(asked['snapshot_age_s'])} old"
+        f"snapshot is {age_in_words(asked['snapshot_age_s'])} old"
     )
     _print_ranking(console, standings)
     for row in standings.rows:
@@ -187,10 +189,3 @@ def _square(figure: object) -> str:
 
 def _short(value: float) -> str:
     return "-" if value != value else f"{value:.3f}"
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}s"
-    return f"{seconds:.0f} s"

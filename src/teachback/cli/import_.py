@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
-    from teachback.store.corpora.imported import Reading
+    from teachback.store.corpora.imported import Reading, Skipped
     from teachback.store.corpora.intake import ImportSummary
+    from teachback.store.review.decisions import Decision
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Take reports into a store: Open-i, MIMIC-CXR, or a table.", no_args_is_help=True)
+app = typer.Typer(
+    help="Take reports into a store (Open-i, MIMIC-CXR, a table), or what people decided elsewhere.",
+    no_args_is_help=True,
+)
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The DuckDB store; made when missing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
@@ -123,6 +127,70 @@ def table(
         seed,
         json_out,
     )
+
+
+@app.command("label-studio")
+def label_studio(
+    file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of exported tasks.")],
+    store: Annotated[Path, typer.Option("--store", help="The store that the tasks came from.")] = DEFAULT_STORE,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Whose decisions; the annotators' own names if not given.")
+    ] = None,
+    json_out: JsonOption = False,
+) -> None:
+    """Take annotations back in as curated labels with their reviewer; twice is a no-op.
+
+    Example: teachback import label-studio project-1.json --store labels.duckdb
+    """
+    from teachback.store.review.label_studio import read_label_studio
+
+    _take_decisions(read_label_studio(file, reviewer), store, file, json_out)
+
+
+@app.command()
+def curated(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL (.gz allowed) or Parquet: report_id, target, status.")],
+    store: Annotated[Path, typer.Option("--store", help="The store that has the reports.")] = DEFAULT_STORE,
+    reviewer: Annotated[str | None, typer.Option(help="Whose decisions, where the rows do not say.")] = None,
+    json_out: JsonOption = False,
+) -> None:
+    """Take curated labels from a table with a row a label: report_id, target, status, reviewer, decided_at, note.
+
+    Example: teachback import curated reviewed.csv --reviewer "Dr. Example" --store labels.duckdb
+    """
+    from teachback.store.review.curated_table import read_curated_table
+
+    _take_decisions(read_curated_table(file, reviewer), store, file, json_out)
+
+
+def _take_decisions(
+    decisions: "Iterator[tuple[Decision, Skipped] | Skipped]", store_path: Path, file: Path, json_out: bool
+) -> None:
+    import json
+
+    from rich.console import Console
+
+    from teachback.store.database import Store
+    from teachback.store.review.incoming import take
+
+    console = Console(stderr=True)
+    with Store(store_path, create=False) as store, console.status("reading") as status:
+        summary = take(store, decisions, lambda read: status.update(f"reading: {read:,} decisions"))
+    left_out = [{"file": s.file, "row": s.row, "report_id": s.report_id, "why": s.why} for s in summary.first_skipped]
+    if json_out:
+        counts = {"read": summary.read, "labels": summary.labels, "decisions": summary.decisions}
+        told = {"reviewers": dict(summary.reviewers), "skipped": dict(summary.skipped), "first_skipped": left_out}
+        print(json.dumps(counts | told, indent=2))
+        return
+    people = ", ".join(f"{name} ({count:,})" for name, count in summary.reviewers.most_common())
+    print(f"{file}: {summary.reviewers.total():,} decisions of {people}")
+    print(f"new in {store_path}: {summary.decisions:,} decisions, {summary.labels:,} curated labels")
+    for reason, count in summary.skipped.most_common():
+        print(f"left out: {count:,}: {reason}")
+    for entry in left_out:
+        print(f"  {entry['file']}, entry {entry['row']}: {entry['why']}")
+    if summary.skipped.total() > len(left_out):
+        print(f"  ... and {summary.skipped.total() - len(left_out):,} more")
 
 
 def _take(read: "Callable[[], Reading]", store_path: Path, command: str, seed: int, json_out: bool) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from teachback.cli.snapshot_age import age_in_words
+
 if TYPE_CHECKING:
     import duckdb
     from rich.console import Console
@@ -55,7 +57,7 @@ def sql(
     with connection, _explained_errors():
         _lock_down(connection)
         names, found = _ask(connection, _list_tables(connection) if query is None else query)
-        print(f"snapshot of {store}, {_age(age)} old", file=sys.stderr)
+        print(f"snapshot of {store}, {age_in_words(age)} old", file=sys.stderr)
         if as_json:
             print(json.dumps([dict(zip(names, row, strict=True)) for row in found], indent=2, default=_plain))
         elif as_csv:
@@ -201,10 +203,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value.isoformat() if isinstance(value, date) else str(value)
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
