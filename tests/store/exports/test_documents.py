@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.store.exports.conftest import ODD, REPORTS
+from tests.store.exports.sample import ODD, REPORTS
 from tests.store.exports.test_tables import silent
 
 from teachback.errors import SettingError

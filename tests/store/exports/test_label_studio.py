@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.store.exports.conftest import ODD, REPORTS
+from tests.store.exports.sample import ODD, REPORTS
 from tests.store.exports.test_tables import silent
 
 from teachback.errors import InputError

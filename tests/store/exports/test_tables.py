@@ -4,7 +4,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
-from tests.store.exports.conftest import MOMENT, ODD, REPORTS
+from tests.store.exports.sample import MOMENT, ODD, REPORTS
 
 from teachback.errors import SettingError
 from teachback.store.database import Store
