@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
+MEMORY = "2GiB"  # of DuckDB; what does not fit is sorted on disk
+
 Format = Literal["parquet", "csv", "chexpert-csv", "sft-jsonl", "hf-dataset", "label-studio"]
 
 
@@ -48,6 +50,7 @@ def export(
 
     connection, age = open_snapshot(store)
     with connection, Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
         chosen = Chosen(connection, Choice(labels, tuple(split or ()), tuple(corpus or ()), task))
         restricted = _restricted(chosen)
         bar = progress.add_task(f"writing {out}", total=1.0)
