@@ -207,11 +207,11 @@ def _notes(
             "--any-order counts them now"
         )
     if progress.skipped:
-        yield f"{progress.skipped:,} targets were skipped and are left out: what is hard to tell may be wrong more often"
+        yield f"{progress.skipped:,} targets were skipped and left out: what is hard to tell may be wrong more often"
     if progress.conflicts:
         yield f"reviewers differ on {progress.conflicts:,} targets: the latest decision counts"
     for name, scope in _narrow_scopes(connection, plan):
-        yield f"{name} labels from scope {scope}, a reviewer from the whole report: what it does not read counts against it"
+        yield f"{name} reads scope {scope}, a reviewer the whole report: what it does not read counts against it"
 
 
 def _narrow_scopes(connection: duckdb.DuckDBPyConnection, plan: Plan) -> list[tuple[str, str]]:
