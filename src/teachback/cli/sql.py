@@ -11,14 +11,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from teachback.cli.snapshot_age import age_in_words
 
 if TYPE_CHECKING:
-    import duckdb
     from rich.console import Console
 
 __all__ = ["sql"]
@@ -28,9 +27,7 @@ MOST_CHARACTERS_SHOWN = 200  # of one value on a terminal
 MOST_BLOCKS_SHOWN = 10  # rows, where each is a block because its columns do not fit side by side
 READABLE_WIDTH = 24  # characters to which a column may be folded
 COLUMN_PADDING = 3  # characters between two columns
-ROWS_AT_ONCE = 2_048  # rows in memory while --csv writes
 _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|nan|-?inf")
-_KINDS = {"BASE TABLE": "table", "VIEW": "view"}
 
 Row = tuple[Any, ...]
 
@@ -49,14 +46,16 @@ def sql(
     from rich.console import Console
 
     from teachback.errors import SettingError
+    from teachback.store.asking import ask, list_tables_query, lock_down
     from teachback.store.database import open_snapshot
 
     if as_json and as_csv:
         raise SettingError("--json and --csv are both given", "give one of them")
     connection, age = open_snapshot(store)
     with connection, _explained_errors():
-        _lock_down(connection)
-        names, found = _ask(connection, _list_tables(connection) if query is None else query)
+        lock_down(connection)
+        asked = ask(connection, list_tables_query(connection) if query is None else query)
+        names, found = asked.names, asked.rows()
         print(f"snapshot of {store}, {age_in_words(age)} old", file=sys.stderr)
         if as_json:
             print(json.dumps([dict(zip(names, row, strict=True)) for row in found], indent=2, default=_plain))
@@ -66,56 +65,18 @@ def sql(
             _print_rows(Console(), names, found, rows)
 
 
-def _lock_down(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Let queries see this snapshot alone: no other files, no network, and no way to turn that off again."""
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-
-
-def _ask(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[list[str], Iterator[Row]]:
-    from teachback.errors import SettingError
-
-    statements = connection.extract_statements(query)
-    if len(statements) != 1:
-        raise SettingError(f"the query holds {len(statements)} statements", "give one query")
-    relation = cast("duckdb.DuckDBPyRelation | None", connection.sql(statements[0]))
-    if relation is None:
-        return [], iter(())
-    reader = relation.to_arrow_reader(ROWS_AT_ONCE)  # DuckDB's own rows need pytz for timestamps
-    rows = (row for batch in reader for row in zip(*(column.to_pylist() for column in batch.columns), strict=True))
-    return list(relation.columns), rows
-
-
-def _list_tables(connection: "duckdb.DuckDBPyConnection") -> str:
-    named = connection.execute(
-        "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'main' ORDER BY ALL"
-    ).fetchall()
-    counts = (
-        f"SELECT '{_KINDS[kind]}' AS kind, '{name}' AS name, (SELECT count(*) FROM \"{name}\") AS rows"
-        for name, kind in named
-    )
-    return f"SELECT * FROM ({' UNION ALL '.join(counts)}) ORDER BY kind, name"
-
-
 @contextmanager
 def _explained_errors() -> Iterator[None]:
     import duckdb
 
-    from teachback.errors import SettingError
+    from teachback.store.asking import explained
 
     try:
         yield
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (duckdb.Error, OSError) as error:  # OSError: what arises while rows are fetched
-        message = str(error).strip().splitlines()[0]
-        remedy = "`teachback sql STORE` lists the tables; `DESCRIBE labels` a table's columns"
-        if "read-only" in message:
-            remedy = "the snapshot can only be read; labels are written by the commands that make them"
-        elif "disabled by configuration" in message or "locked" in message:
-            remedy = "a query sees the snapshot alone; write files with --csv or --json and `>`"
-        raise SettingError(message, remedy) from None
+        raise explained(error) from None
 
 
 def _print_csv(names: Sequence[str], found: Iterator[Row]) -> None:
