@@ -41,9 +41,9 @@ def print_plan(store: Path, plan: AuditPlan, cheaper: AuditPlan | None, written:
         )
     settings = plan.settings
     console.print(
-        f"Where {plan.zero_errors:,} labels of a kind show no error, fewer than {_points(settings.margin)} % of them are "
-        f"wrong ({100 * settings.level:g} %, one-sided; the rule of three says {3 / settings.margin:,.0f}); of small "
-        "strata fewer do."
+        f"Where {plan.zero_errors:,} labels of a kind show no error, fewer than {_points(settings.margin)} % of its "
+        f"labels are wrong ({100 * settings.level:g} %, one-sided; by the rule of three {3 / settings.margin:,.0f}); of a "
+        "small stratum fewer show it."
     )
     console.print()
     if written is None:
@@ -162,7 +162,7 @@ def _print_labeler(console: Console, rates: Sequence[ErrorRate]) -> None:
 
 
 def _print_by_finding(console: Console, rates: Sequence[ErrorRate]) -> None:
-    table = _table("finding", "present, but is not", "absent or unmentioned, but is present", "anything wrong")
+    table = _table("finding", "present: wrong", "absent or unmentioned: missed", "any: wrong")
     for target in dict.fromkeys(rate.target for rate in rates):
         of = {rate.status: rate for rate in rates if rate.target == target}
         cells = (_cell(of.get(status)) for status in ("present", NOT_THERE, ALL))
