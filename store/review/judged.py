@@ -79,8 +79,9 @@ def find_judged(
     if names:
         chosen = [_find_labeler(rows, name) for name in dict.fromkeys(names)]
     else:
-        members = _newest_members(connection) or {key for key, _, kind in rows if kind != "human"}
-        chosen = [(key, name) for key, name, _ in rows if key in members]
+        names_of = {key: name for key, name, kind in rows if kind != "human"}
+        members = _newest_members(connection) or list(names_of)
+        chosen = [(key, names_of[key]) for key in members if key in names_of]
     if not chosen:
         raise StoreError("nobody has labelled this store", "label it first: `teachback label --help`")
     named = Counter(name for _, name in chosen)
@@ -145,12 +146,13 @@ def _find_labeler(rows: Sequence[tuple[str, str, str]], name: str) -> tuple[str,
     raise SettingError(f"{what} named {name!r}", f"name one of these, by its id where names are the same: {known}")
 
 
-def _newest_members(connection: duckdb.DuckDBPyConnection) -> set[str]:
+def _newest_members(connection: duckdb.DuckDBPyConnection) -> list[str]:
     rows = connection.execute(
         "SELECT labeler_id FROM teacher_members WHERE teacher_id = (SELECT teacher_id FROM teachers "
-        "SEMI JOIN committed USING (teacher_id) ORDER BY created_at DESC, teacher_id LIMIT 1)"
+        "SEMI JOIN committed USING (teacher_id) ORDER BY created_at DESC, teacher_id LIMIT 1) "
+        "ORDER BY place"
     ).fetchall()
-    return {key for (key,) in rows}
+    return [key for (key,) in rows]
 
 
 def _one_of(column: str, values: Sequence[str]) -> list[str]:

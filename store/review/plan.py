@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -48,10 +48,11 @@ def make_plan(
         settings: What the plan is to achieve.
         labelers: Who is judged (see `find_judged`).
         teacher: A teacher that is judged as a whole, instead.
-        name: What to call the plan; `audit-1` and so on when left out.
+        name: What to call the plan; `audit-1` and so on when left out. The same plan of the same store keeps the name
+            that it has.
 
     Raises:
-        SettingError: Nobody is named so, or no label is left by the selection.
+        SettingError: Nobody is named so, no label is left by the selection, or the name is taken.
     """
     judged = find_judged(connection, labelers, teacher)
     create_judged_view(connection, judged, settings.selection)
@@ -67,7 +68,7 @@ def make_plan(
     plan_id = content_id("aud", asdict(settings), [asdict(one) for one in judged], [item.label_id for item in items])
     return AuditPlan(
         plan_id=plan_id,
-        name=name or _next_name(connection, plan_id),
+        name=_name(connection, plan_id, name),
         settings=settings,
         judged=judged,
         strata=planned,
@@ -191,13 +192,16 @@ def _in_order(drawn: Sequence[_Drawn], max_labels: int | None) -> tuple[PlannedI
     return tuple(sorted(kept, key=lambda item: (item.place, item.stratum)))
 
 
-def _next_name(connection: duckdb.DuckDBPyConnection, plan_id: str) -> str:
-    rows = cast(
-        "list[tuple[str, str]]", connection.execute("SELECT plan_id, name FROM audit_plans ORDER BY ALL").fetchall()
-    )
-    taken = {name for _, name in rows}
-    known = next((name for key, name in rows if key == plan_id), None)
-    return known or next(f"audit-{n}" for n in range(1, len(taken) + 2) if f"audit-{n}" not in taken)
+def _name(connection: duckdb.DuckDBPyConnection, plan_id: str, wanted: str | None) -> str:
+    """Return a plan's name: the one that it has already, else the wanted one, else the next free number."""
+    rows = connection.execute("SELECT plan_id, name FROM audit_plans").fetchall()
+    names: dict[str, str] = dict(rows)
+    if plan_id in names:
+        return names[plan_id]
+    taken = set(names.values())
+    if wanted in taken:
+        raise SettingError(f"there is an audit plan named {wanted!r} already, of other labels", "choose another --name")
+    return wanted or next(f"audit-{n}" for n in range(1, len(taken) + 2) if f"audit-{n}" not in taken)
 
 
 def _rows(plan: AuditPlan) -> dict[str, list[dict[str, Any]]]:

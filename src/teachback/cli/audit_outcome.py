@@ -41,9 +41,9 @@ def print_plan(store: Path, plan: AuditPlan, cheaper: AuditPlan | None, written:
         )
     settings = plan.settings
     console.print(
-        f"Where {plan.zero_errors:,} labels of a kind show no error, fewer than {_points(settings.margin)} % of its "
-        f"labels are wrong ({100 * settings.level:g} %, one-sided; by the rule of three {3 / settings.margin:,.0f}); of a "
-        "small stratum fewer show it."
+        f"No error among {plan.zero_errors:,} labels of a kind shows that fewer than {_points(settings.margin)} % of them "
+        f"all are wrong ({100 * settings.level:g} %, one-sided; by the rule of three {3 / settings.margin:,.0f}); of a "
+        "small kind fewer show it."
     )
     console.print()
     if written is None:
@@ -67,7 +67,9 @@ def print_estimate(store: Path, found: AuditEstimate, per_finding: bool) -> None
             f"open, {progress.skipped:,} skipped. Intervals are {100 * plan.level:g} %."
         )
     )
-    for labeler_id, task in dict.fromkeys((rate.labeler_id, rate.task) for rate in found.rates):
+    if not any(rate.counted for rate in found.rates):
+        console.print("Nothing can be estimated yet.")
+    for labeler_id, task in dict.fromkeys((rate.labeler_id, rate.task) for rate in found.rates if rate.counted):
         rates = [rate for rate in found.rates if (rate.labeler_id, rate.task) == (labeler_id, task)]
         _print_labeler(console, [rate for rate in rates if rate.target == ALL])
         if per_finding and task == "findings":
@@ -100,27 +102,26 @@ def _print_findings(console: Console, plan: AuditPlan) -> None:
     for item in plan.items:
         target = ANY_TARGET if item.task == "diseases" else item.target
         places[target].add(item.place)
-    table = _table("finding", *STATUSES, "labels", "reviews", "hours")
+    table = _table("to judge", *STATUSES, "labels", "reviews", "hours")
     for target in sorted(strata, key=lambda t: FINDINGS.index(t) if t in FINDINGS else len(FINDINGS)):
         here = strata[target]
         whole = [stratum for group in here.values() for stratum in group]
         hours = len(places[target]) * plan.pace.seconds / 3600
         name = "all diseases" if target == ANY_TARGET else target
-        cells = (_drawn_of(here[status]) for status in STATUSES)
+        cells = (_drawn(here[status]) for status in STATUSES)
         table.add_row(name, *cells, _drawn_of(whole), f"{len(places[target]):,}", f"{hours:.1f}")
     if len(strata) > 1:
         by_status = ([s for s in plan.strata if s.status == status] for status in STATUSES)
-        cells = (_drawn_of(group) for group in by_status)
+        cells = (_drawn(group) for group in by_status)
         table.add_row("in all", *cells, _drawn_of(plan.strata), f"{plan.reviews:,}", f"{plan.hours:.1f}", style="bold")
     console.print(table)
-    console.print(
-        "labels to judge / labels that there are; one review judges the labels of several labelers", style="dim"
-    )
+    shared = "; one review judges several labelers' labels" if len(plan.judged) > 1 else ""
+    console.print(f"labels to judge, and how many there are{shared}", style="dim")
     console.print()
 
 
 def _print_labelers(console: Console, plan: AuditPlan) -> None:
-    table = _table("labeler, all findings", *STATUSES)
+    table = _table("labeler, all targets", *STATUSES)
     for one in plan.judged:
         cells = []
         for status in STATUSES:
@@ -128,7 +129,7 @@ def _print_labelers(console: Console, plan: AuditPlan) -> None:
             cells.append(f"{_drawn_of(group)} ±{_points(plan.margin_of(group))}" if group else "-")
         table.add_row(Text(one.name), *cells)
     console.print(table)
-    console.print("± points of the error rate over all findings, if all goes as expected", style="dim")
+    console.print("± points of the error rate over all targets, if it is as expected", style="dim")
     console.print()
 
 
@@ -140,7 +141,13 @@ def _cost(plan: AuditPlan) -> str:
 
 
 def _hours(plan: AuditPlan) -> str:
-    return f"{60 * plan.hours:.0f} minutes" if plan.hours < 2 else f"{plan.hours:.0f} hours"
+    if plan.hours < 2:
+        return f"{60 * plan.hours:.0f} minutes"
+    return f"{plan.hours:.1f} hours" if plan.hours < 10 else f"{plan.hours:,.0f} hours"
+
+
+def _drawn(strata: Sequence[PlannedStratum]) -> str:
+    return f"{sum(s.drawn for s in strata):,}" if strata else "-"
 
 
 def _drawn_of(strata: Sequence[PlannedStratum]) -> str:
@@ -162,18 +169,19 @@ def _print_labeler(console: Console, rates: Sequence[ErrorRate]) -> None:
 
 
 def _print_by_finding(console: Console, rates: Sequence[ErrorRate]) -> None:
-    table = _table("finding", "present: wrong", "absent or unmentioned: missed", "any: wrong")
+    table = _table("finding", "reviewed", "present: wrong", "not there: missed", "any: wrong")
     for target in dict.fromkeys(rate.target for rate in rates):
         of = {rate.status: rate for rate in rates if rate.target == target}
         cells = (_cell(of.get(status)) for status in ("present", NOT_THERE, ALL))
-        table.add_row(target, *cells)
+        table.add_row(target, f"{of[ALL].counted:,}", *cells)
+    console.print()
     console.print(table)
 
 
 def _cell(rate: ErrorRate | None) -> str:
     if rate is None:
         return "-"
-    return f"{_percent(rate.rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}] n={rate.counted:,}"
+    return f"{_percent(rate.rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
 def _percent(rate: float) -> str:
@@ -181,7 +189,7 @@ def _percent(rate: float) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:.2g}" if share < 0.01 else f"{100 * share:.1f}".removesuffix(".0")
+    return f"{100 * share:.1f}".removesuffix(".0")
 
 
 def _table(first: str, *others: str) -> Table:
