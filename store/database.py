@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -251,14 +252,32 @@ def open_snapshot(store: Path | str) -> tuple[duckdb.DuckDBPyConnection, float]:
     path = snapshot_path(store)
     if not path.exists():
         raise StoreError(f"there is no store at {store}", "import reports first: `teachback import --help`")
-    age = max(0.0, time.time() - path.stat().st_mtime)
-    connection = _connect(path, read_only=True)
+    connection, written = _open_as_it_is_now(path)
+    age = max(0.0, time.time() - written)
     if 0 < schema_version(connection) < latest_version():
         connection.close()
         with Store(store) as opened:  # written by an older Teachback: bring it up to date, and publish it anew
             opened.publish(anyway=True)
         return open_snapshot(store)
     return connection, age
+
+
+def _open_as_it_is_now(path: Path) -> tuple[duckdb.DuckDBPyConnection, float]:
+    """Open a file that may be replaced at any time; return when it was written too.
+
+    Within a process DuckDB gives everybody who names a path the database that was first opened there, replaced or not. So
+    it is opened by a name of its own, which is gone again at once.
+    """
+    own_name = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        os.link(path, own_name)
+    except OSError:  # no hard links there
+        return _connect(path, read_only=True), path.stat().st_mtime
+    try:
+        return _connect(own_name, read_only=True), own_name.stat().st_mtime
+    finally:
+        with suppress(OSError):
+            own_name.unlink()
 
 
 def _connect(path: Path, *, read_only: bool, patience_s: float = 0.0) -> duckdb.DuckDBPyConnection:

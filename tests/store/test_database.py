@@ -353,3 +353,18 @@ def test_lineage_goes_from_the_adapter_to_call_prompt_and_rationale(path: Path) 
         ("Edema", "llm", 0.25, "Label this.", None, "Clear."),
         ("Fracture", "adjudicator", 0.25, "Judge this.", "healed", "Clear."),
     ]
+
+
+def test_a_newer_snapshot_is_seen_beside_an_older_one_that_is_still_open(tmp_path: Path) -> None:
+    with Store(tmp_path / "labels.duckdb") as store:
+        store.write({"reports": reports("r1")})
+        store.publish()
+        older, _ = open_snapshot(store.path)
+        store.write({"reports": reports("r2")})
+        store.publish()
+        newer, _ = open_snapshot(store.path)
+        counts = [connection.execute("SELECT count(*) FROM reports").fetchall() for connection in (older, newer)]
+        older.close()
+        newer.close()
+    assert counts == [[(1,)], [(2,)]]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["labels.duckdb", "labels.snapshot.duckdb"]
