@@ -146,8 +146,9 @@ def _at_most(wrong: int, population: int, bad: int, judged: int) -> float:
     at = _log_choose(bad, wrong) + _log_choose(population - bad, judged - wrong) - _log_choose(population, judged)
     # From one count to the next lower one the probability changes by a ratio of four numbers.
     below = np.arange(wrong, fewest, -1, dtype=np.float64)
-    ratios = below * (population - bad - judged + below) / ((bad - below + 1) * (judged - below + 1))
-    return min(1.0, math.exp(at) * float(1 + np.cumprod(ratios).sum()))
+    steps = np.log(below) + np.log(population - bad - judged + below)
+    steps -= np.log(bad - below + 1) + np.log(judged - below + 1)
+    return min(1.0, math.exp(at) + float(np.exp(at + np.cumsum(steps)).sum()))
 
 
 def _log_choose(n: int, k: int) -> float:

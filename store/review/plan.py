@@ -101,7 +101,7 @@ def _fetch_strata(
     found = connection.execute(
         "SELECT judge, task, stratum_target, status, count(*) FROM judged_labels GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    expected = 1 - settings.precision
+    expected = round(1 - settings.precision, 12)  # .05 and not .05 and a bit: so many labels more or less hang on it
     wrong: dict[tuple[str, ...], float] = {}
     if settings.allocation == "neyman":
         curated = connection.execute(

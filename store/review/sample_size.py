@@ -100,8 +100,10 @@ def zero_error_minimum(population: int, margin: float, level: float = 0.95) -> i
 
 
 def _fewest(most: int, suffices: Callable[[int], bool]) -> int:
-    """Return the fewest that suffice by bisection; all of them always do."""
-    low, high = 1, most
+    """Return the fewest that suffice, by doubling and then halving; all of them always do."""
+    low, high = 1, 1
+    while high < most and not suffices(high):
+        low, high = high + 1, min(2 * high, most)
     while low < high:
         middle = (low + high) // 2
         if suffices(middle):

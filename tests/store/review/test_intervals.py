@@ -10,6 +10,7 @@ from scipy.stats import beta, chi2, hypergeom
 from teachback.store.review.intervals import Counted, beta_quantile, exact_interval, stratified_interval
 
 ENDLESS = 10**8  # labels of which a few hundred are no part
+SURVEYS_DRAWN = 250
 
 
 def clopper_pearson(wrong: int, judged: int, tail: float = 0.025) -> tuple[float, float]:
@@ -108,11 +109,11 @@ SURVEYS: Sequence[tuple[list[int], list[int], list[int]]] = (
 @pytest.mark.parametrize(("populations", "judged", "bad"), SURVEYS)
 def test_intervals_cover_the_true_rate(populations: list[int], judged: list[int], bad: list[int]) -> None:
     random = np.random.default_rng(0)
-    drawn = [random.hypergeometric(k, n - k, m, 400) for n, m, k in zip(populations, judged, bad, strict=True)]
+    drawn = [random.hypergeometric(k, n - k, m, SURVEYS_DRAWN) for n, m, k in zip(populations, judged, bad, strict=True)]
     truth = sum(bad) / sum(populations)
     covered = 0
     for wrong in np.stack(drawn, axis=1):
         rows = zip(populations, judged, map(int, wrong), strict=True)
         found = stratified_interval([Counted(*row) for row in rows])
         covered += found.low - 1e-12 <= truth <= found.high + 1e-12
-    assert covered >= 0.93 * 400
+    assert covered >= 0.93 * SURVEYS_DRAWN
