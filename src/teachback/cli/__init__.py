@@ -6,6 +6,7 @@ import typer
 
 from teachback.cli import (
     adjudication,
+    audit,
     demo,
     distill,
     doctor,
@@ -46,6 +47,7 @@ app.command("queue")(queue.queue)
 app.command("sql")(sql.sql)
 app.command("label")(label.label)
 app.command("graph")(graph.graph)
+app.add_typer(audit.app, name="audit")
 app.add_typer(import_.app, name="import")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(rules.app, name="rules")
