@@ -29,7 +29,7 @@ from teachback.store.review.pace import fetch_pace
 from teachback.store.review.planned import AuditPlan, PlannedItem, PlannedStratum, PlanSettings
 from teachback.store.review.sample_size import labels_needed, labels_needed_together
 
-__all__ = ["make_plan", "write_plan"]
+__all__ = ["make_plan", "plan_rows", "write_plan"]
 
 PRIOR_LABELS = 10  # that the expected precision counts for beside the labels that are curated already (Neyman)
 
@@ -83,7 +83,7 @@ def write_plan(store: Path | str, plan: AuditPlan) -> bool:
     Returns:
         Whether it is in the store already.
     """
-    rows = _rows(plan)
+    rows = plan_rows(plan)
     try:
         opened = Store(store, create=False)
     except StoreError:
@@ -92,6 +92,39 @@ def write_plan(store: Path | str, plan: AuditPlan) -> bool:
     with opened:
         opened.write(rows)
     return True
+
+
+def plan_rows(plan: AuditPlan) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows that a plan adds to the store."""
+    settings = plan.settings
+    return {
+        "audit_plans": [
+            {
+                "plan_id": plan.plan_id,
+                "name": plan.name,
+                "labeler_ids": [one.labeler_id for one in plan.judged],
+                "precision": settings.precision,
+                "margin": settings.margin,
+                "level": settings.level,
+                "config": json.dumps(asdict(settings) | {"labelers": [asdict(one) for one in plan.judged]}),
+                "seed": settings.seed,
+            }
+        ],
+        "audit_strata": [
+            {
+                "plan_id": plan.plan_id,
+                "stratum": s.stratum,
+                "labeler_id": s.labeler_id,
+                "task": s.task,
+                "target": s.target,
+                "status": s.status,
+                "population": s.population,
+                "drawn": s.drawn,
+            }
+            for s in plan.strata
+        ],
+        "audit_items": [{"plan_id": plan.plan_id} | asdict(item) for item in plan.items],
+    }
 
 
 def _fetch_strata(
@@ -202,35 +235,3 @@ def _name(connection: duckdb.DuckDBPyConnection, plan_id: str, wanted: str | Non
     if wanted in taken:
         raise SettingError(f"there is an audit plan named {wanted!r} already, of other labels", "choose another --name")
     return wanted or next(f"audit-{n}" for n in range(1, len(taken) + 2) if f"audit-{n}" not in taken)
-
-
-def _rows(plan: AuditPlan) -> dict[str, list[dict[str, Any]]]:
-    settings = plan.settings
-    return {
-        "audit_plans": [
-            {
-                "plan_id": plan.plan_id,
-                "name": plan.name,
-                "labeler_ids": [one.labeler_id for one in plan.judged],
-                "precision": settings.precision,
-                "margin": settings.margin,
-                "level": settings.level,
-                "config": json.dumps(asdict(settings) | {"labelers": [asdict(one) for one in plan.judged]}),
-                "seed": settings.seed,
-            }
-        ],
-        "audit_strata": [
-            {
-                "plan_id": plan.plan_id,
-                "stratum": s.stratum,
-                "labeler_id": s.labeler_id,
-                "task": s.task,
-                "target": s.target,
-                "status": s.status,
-                "population": s.population,
-                "drawn": s.drawn,
-            }
-            for s in plan.strata
-        ],
-        "audit_items": [{"plan_id": plan.plan_id} | asdict(item) for item in plan.items],
-    }

@@ -109,7 +109,9 @@ SURVEYS: Sequence[tuple[list[int], list[int], list[int]]] = (
 @pytest.mark.parametrize(("populations", "judged", "bad"), SURVEYS)
 def test_intervals_cover_the_true_rate(populations: list[int], judged: list[int], bad: list[int]) -> None:
     random = np.random.default_rng(0)
-    drawn = [random.hypergeometric(k, n - k, m, SURVEYS_DRAWN) for n, m, k in zip(populations, judged, bad, strict=True)]
+    drawn = [
+        random.hypergeometric(k, n - k, m, SURVEYS_DRAWN) for n, m, k in zip(populations, judged, bad, strict=True)
+    ]
     truth = sum(bad) / sum(populations)
     covered = 0
     for wrong in np.stack(drawn, axis=1):
