@@ -16,7 +16,7 @@ MOST_REASONS = 12  # reasons listed for skipped rows and failures, most frequent
 _LINEAGE = """
     SELECT source, labeler_kind, coalesce(model, '') AS model, count(*) AS row_count,
         count(DISTINCT report_id) AS reports, count(DISTINCT llm_call_id) AS calls, count(DISTINCT prompt_id) AS prompts
-    FROM adapter_lineage WHERE round_id = ? GROUP BY ALL ORDER BY row_count DESC
+    FROM adapter_lineage(?) GROUP BY ALL ORDER BY row_count DESC
 """
 _SYNTHETIC = """
     SELECT count(*) FILTER (corpus = 'synthetic' OR regexp_full_match(report_id, 'syn-\\d+-\\d{6,}')), count(*)
@@ -90,7 +90,7 @@ def trace(connection: duckdb.DuckDBPyConnection, record: Mapping[str, Any]) -> P
     name = _store_name(connection)
     champion = next((r for r in record["rounds"] if r["name"] == record["champion"]), None)
     adapter = champion["training"]["adapter_hash"] if champion else None
-    query = f"SELECT * FROM adapter_lineage WHERE adapter_hash = '{adapter}'" if adapter else None
+    query = f"SELECT * FROM adapter_lineage('{adapter}')" if adapter else None
     lineage = connection.execute(_LINEAGE, [champion["round_id"]]).fetchall() if champion else []
     corpus = record["settings"]["corpus"]
     corpora = connection.execute(

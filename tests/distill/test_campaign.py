@@ -98,7 +98,7 @@ def test_one_query_goes_from_an_adapter_to_the_prompts(finished: Any) -> None:
     path, _, record, _, _ = finished
     champion = next(round_ for round_ in record["rounds"] if round_["name"] == record["champion"])
     query = f"""SELECT labeler_kind, count(DISTINCT label_id), count(prompt_text), count(response)
-        FROM adapter_lineage WHERE adapter_hash = '{champion["training"]["adapter_hash"]}' GROUP BY 1 ORDER BY 1"""
+        FROM adapter_lineage('{champion["training"]["adapter_hash"]}') GROUP BY 1 ORDER BY 1"""
     kinds = {kind: counts for kind, *counts in ask(path, query)}
     assert set(kinds) >= {"llm", "adjudicator"}
     for kind in ("llm", "adjudicator"):

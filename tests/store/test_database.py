@@ -345,8 +345,8 @@ def test_lineage_goes_from_the_adapter_to_call_prompt_and_rationale(path: Path) 
             }
         )
         rows = store.connection.execute(
-            """SELECT target, labeler_kind, cost_usd, prompt_text, rationale, findings_text FROM adapter_lineage
-            WHERE adapter_hash = 'abc' ORDER BY target"""
+            """SELECT target, labeler_kind, cost_usd, prompt_text, rationale, findings_text FROM adapter_lineage('abc')
+            ORDER BY target"""
         ).fetchall()
     # One row a training label: the failed attempt of call_1 and the refused row are not among them.
     assert rows == [

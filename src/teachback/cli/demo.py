@@ -139,7 +139,7 @@ def _closing(console: "Console", record: dict[str, Any], store: Path, page: Path
     console.print(f"\nEverything is in {folder}/; open {page} in a browser. Next:", highlight=False)
     name = shlex.quote(str(store))
     for command in (
-        f'teachback sql {name} "SELECT * FROM adapter_lineage LIMIT 5"',
+        f"teachback sql {name} --examples",
         f"teachback evaluate {name} --split test --per-finding",
         "teachback import openi PATH --store my-labels.duckdb",
     ):
