@@ -114,6 +114,8 @@ class Store:
     def take_in(self) -> int:
         """Write what was posted for this store's writer; what the schema refuses is set aside with the reason.
 
+        What fails because of the disk or of DuckDB itself, and not of what was posted, is left for another time.
+
         Returns:
             How many submissions were taken in.
         """
@@ -121,8 +123,11 @@ class Store:
         for entry in posted(self.path):
             try:
                 self.write(entry.rows)
-            except (duckdb.Error, pa.ArrowException, StoreError) as error:
-                refuse(entry.path, str(error))
+            except (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalException):
+                break
+            except (duckdb.Error, pa.ArrowException, StoreError, LookupError, TypeError, ValueError) as error:
+                # LookupError and TypeError: a row without its key, or with one that is no plain value.
+                refuse(entry.path, f"{type(error).__name__}: {error}")
                 continue
             remove(entry)
             taken += 1
@@ -179,7 +184,8 @@ class Store:
             query, parameters = _new_rows(table, batch)
             inserted = self.connection.execute(f"INSERT INTO {table} BY NAME {query}", parameters).fetchone()
         finally:
-            self.connection.unregister("incoming")
+            with suppress(duckdb.Error):  # in a transaction that failed nothing more can be done: that error is told
+                self.connection.unregister("incoming")
         return int(inserted[0]) if inserted else 0
 
     def _batch(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> pa.Table:

@@ -82,7 +82,7 @@ def posted(store: Path | str) -> Iterator[Posted]:
         try:
             given = json.loads(path.read_text(encoding="utf-8"))
             rows = {table: [_row(row) for row in entries] for table, entries in given.items()}
-        except FileNotFoundError:  # taken in meanwhile
+        except OSError:  # taken in meanwhile, or not to be read by us
             continue
         except (ValueError, AttributeError, TypeError) as error:
             refuse(path, str(error))

@@ -99,7 +99,8 @@ class Writer:
 
     def _take_in(self) -> None:
         if time.monotonic() - self._looked_at >= INBOX_INTERVAL_S:
-            self._store.take_in()
+            with suppress(OSError):  # an inbox that cannot be emptied must not end a run
+                self._store.take_in()
             self._looked_at = time.monotonic()
 
     def _publish(self) -> None:
