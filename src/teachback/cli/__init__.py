@@ -16,6 +16,7 @@ from teachback.cli import (
     import_,
     init_student,
     label,
+    lineage,
     prompts,
     queue,
     rules,
@@ -45,6 +46,7 @@ app.command("export")(export.export)
 app.command("adjudication")(adjudication.adjudication)
 app.command("queue")(queue.queue)
 app.command("sql")(sql.sql)
+app.command("lineage")(lineage.lineage)
 app.command("label")(label.label)
 app.command("graph")(graph.graph)
 app.add_typer(audit.app, name="audit")
