@@ -80,7 +80,7 @@ class AuditEstimate:
         progress: How far the reviews are.
         rates: For each labeler and task: all findings together, then each; each for all statuses, the statuses one by
             one, and what was missed.
-        waiting: Labels that were reviewed before their turn and do not count yet.
+        waiting: Labels that were decided before their turn and do not count yet.
         notes: What a reader must know.
     """
 
@@ -121,15 +121,15 @@ def estimate_errors(
     Args:
         connection: A store or a snapshot.
         plan: The plan's name, its id or the beginning of that; the newest when left out.
-        all_curated: Count curated labels too that do not come from reviews of this plan.
-        any_order: Count labels too that were reviewed before their turn.
+        all_curated: Count curated labels too that no review gave, such as imported ones, in any order.
+        any_order: Count labels too that were decided before their turn.
 
     Raises:
         StoreError: There is no such plan.
     """
     found = find_plan(connection, plan)
     progress = fetch_progress(connection, found, all_curated=all_curated)
-    strata = fetch_strata(connection, found, any_order=any_order)
+    strata = fetch_strata(connection, found, any_order=any_order or all_curated)
     rates = [rate for target, group in _groups(strata) for rate in _rates(found, target, group)]
     waiting = sum(s.waiting for s in strata)
     notes = (*found.notes, *_notes(connection, found, progress, waiting, all_curated, any_order))
@@ -191,19 +191,18 @@ def _notes(
     all_curated: bool,
     any_order: bool,
 ) -> Iterator[str]:
-    if all_curated and progress.unplanned:
-        bias = "; nobody drew those at random, so the rates are biased while targets are open" if progress.open else ""
-        yield f"{progress.unplanned:,} targets are judged by curated labels from outside the plan's reviews{bias}"
-    if not all_curated and progress.elsewhere:
-        yield (
-            f"{progress.elsewhere:,} of the open targets have a curated label from outside the plan; --all-curated "
-            "counts it"
-        )
-    if any_order:
+    if all_curated:
+        bias = "; which ones there are is no matter of chance, so the rates are biased" if progress.open else ""
+        yield f"curated labels count that no review gave{bias}"
+    elif progress.imported:
+        yield f"{progress.imported:,} open targets have a curated label that no review gave; --all-curated counts it"
+    if progress.unplanned and not all_curated:
+        yield f"{progress.unplanned:,} targets were decided in other queues, and count in their turn"
+    if any_order and progress.open:
         yield "labels count in whatever order they were reviewed: biased, if somebody chose what to review first"
     if waiting:
         yield (
-            f"{waiting:,} labels were reviewed before their turn and count once those drawn before them are reviewed; "
+            f"{waiting:,} labels were decided before their turn and count once those drawn before them are decided; "
             "--any-order counts them now"
         )
     if progress.skipped:

@@ -1,12 +1,13 @@
 """What reviewers said of the labels that an audit plan drew, stratum by stratum.
 
-Only the beginning of each stratum's random order counts, up to its first label that is still open: what was reviewed
-before its turn, for another labeler's sake or because somebody chose it, is no random sample. A target that was skipped
-is passed over.
+A decision counts whichever queue it was made in, for nobody is asked twice. But only the beginning of each stratum's
+random order counts, up to its first label that is still open, and while there are such, up to the last label that was
+decided for a plan: what was reviewed before its turn, for another labeler's sake or because somebody chose it, is no
+random sample. A target that was skipped is passed over.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -20,8 +21,8 @@ from teachback.store.review.judged import random_number
 
 __all__ = ["Plan", "Progress", "Stratum", "fetch_progress", "fetch_strata", "find_plan"]
 
-# A drawn label: its stratum, its target of its report, the status that reviewers gave, whether it was skipped.
-_Drawn = tuple[str, str | None, bool]
+# A drawn label: its stratum, the status that reviewers gave, whether it was skipped, and whether a plan led to that.
+_Drawn = tuple[str, str | None, bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ class Progress:
         reviewed: Those with a status.
         skipped: Those without one, which a reviewer skipped.
         conflicts: Those of which reviewers say different things.
-        unplanned: Those with a status of which no reviewer of this plan gave one.
-        elsewhere: Those without a status that have a curated label from outside the plan.
+        unplanned: Those with a status, of which no plan was the reason.
+        imported: Those without a status that have a curated label which no review gave.
         reviewers: Names of who reviewed.
     """
 
@@ -110,7 +111,7 @@ class Progress:
     skipped: int
     conflicts: int
     unplanned: int
-    elsewhere: int
+    imported: int
     reviewers: tuple[str, ...]
 
     @property
@@ -155,18 +156,18 @@ def fetch_progress(connection: duckdb.DuckDBPyConnection, plan: Plan, *, all_cur
     Args:
         connection: A store or a snapshot.
         plan: The plan.
-        all_curated: Count curated labels too that do not come from reviews of this plan.
+        all_curated: Count curated labels too that no review gave, such as imported ones.
     """
-    within = "" if all_curated else "SEMI JOIN planned USING (labeler_id, report_id, task, target)"
+    within = "" if all_curated else "SEMI JOIN reviewed USING (labeler_id, report_id, task, target)"
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE plan_verdicts AS
         WITH drawn AS (SELECT DISTINCT report_id, task, target FROM audit_items WHERE plan_id = $plan),
         steps AS (
             SELECT r.* FROM reviews r ANTI JOIN (FROM reviews WHERE "action" = 'undo') u ON u.undoes = r.review_id
-            WHERE r.plan_id = $plan
         ),
-        planned AS (SELECT labeler_id, report_id, task, target FROM steps WHERE "action" = 'set'),
+        reviewed AS (FROM steps WHERE "action" = 'set'),
+        planned AS (FROM reviewed WHERE plan_id IS NOT NULL),
         said AS (
             SELECT report_id, task, target, count(DISTINCT status) > 1 AS conflict,
                 list(DISTINCT reviewer) AS reviewers, first(status ORDER BY decided_at DESC, label_id) AS status
@@ -175,8 +176,8 @@ def fetch_progress(connection: duckdb.DuckDBPyConnection, plan: Plan, *, all_cur
         ),
         skipped AS (FROM steps WHERE "action" = 'skip')
         SELECT d.*, s.status, coalesce(s.conflict, false) AS conflict, s.reviewers,
-            s.status IS NOT NULL AND NOT EXISTS (
-                FROM planned p WHERE (p.report_id, p.task, p.target) = (d.report_id, d.task, d.target)) AS unplanned,
+            EXISTS (
+                FROM planned p WHERE (p.report_id, p.task, p.target) = (d.report_id, d.task, d.target)) AS planned,
             s.status IS NULL AND EXISTS (
                 FROM skipped k WHERE k.report_id = d.report_id
                 AND (k.target IS NULL OR (k.task = d.task AND k.target = d.target))) AS skipped
@@ -186,11 +187,11 @@ def fetch_progress(connection: duckdb.DuckDBPyConnection, plan: Plan, *, all_cur
     )
     counted = connection.execute(
         "SELECT count(*), count(status), count(*) FILTER (skipped), count(*) FILTER (conflict), "
-        "count(*) FILTER (unplanned), "
+        "count(*) FILTER (status IS NOT NULL AND NOT planned), "
         "list_sort(list_distinct(coalesce(flatten(list(reviewers) FILTER (reviewers IS NOT NULL)), []))) "
         "FROM plan_verdicts"
     ).fetchone()
-    elsewhere = connection.execute(
+    imported = connection.execute(
         "SELECT count(*) FROM plan_verdicts v SEMI JOIN curated_labels USING (report_id, task, target) "
         "WHERE v.status IS NULL"
     ).fetchone()
@@ -201,7 +202,7 @@ def fetch_progress(connection: duckdb.DuckDBPyConnection, plan: Plan, *, all_cur
         skipped=skipped,
         conflicts=conflicts,
         unplanned=unplanned,
-        elsewhere=elsewhere[0] if elsewhere else 0,
+        imported=imported[0] if imported else 0,
         reviewers=tuple(reviewers),
     )
 
@@ -212,7 +213,7 @@ def fetch_strata(connection: duckdb.DuckDBPyConnection, plan: Plan, *, any_order
     Args:
         connection: The same connection.
         plan: The plan.
-        any_order: Count labels too that were reviewed before their turn.
+        any_order: Count labels too that were decided before their turn.
     """
     rows = connection.execute(
         "SELECT stratum, labeler_id, task, target, status, population, drawn FROM audit_strata WHERE plan_id = ?",
@@ -220,7 +221,8 @@ def fetch_strata(connection: duckdb.DuckDBPyConnection, plan: Plan, *, any_order
     ).fetchall()
     strata = {name: Stratum(*columns) for name, *columns in rows}
     drawn = connection.execute(
-        "SELECT stratum, v.status, v.skipped FROM audit_items JOIN plan_verdicts v USING (report_id, task, target) "
+        "SELECT stratum, v.status, v.skipped, v.planned FROM audit_items "
+        "JOIN plan_verdicts v USING (report_id, task, target) "
         f"WHERE plan_id = ? ORDER BY stratum, {random_number(plan.seed)}, label_id",
         [plan.plan_id],
     ).fetchall()
@@ -231,17 +233,21 @@ def fetch_strata(connection: duckdb.DuckDBPyConnection, plan: Plan, *, any_order
 
 
 def _count(stratum: Stratum, drawn: Iterable[_Drawn], any_order: bool) -> None:
-    truths: dict[str, int] = defaultdict(int)
-    for _, truth, skipped in drawn:
+    """Count a stratum's labels, in their random order."""
+    counted: list[tuple[str, bool]] = []
+    for _, truth, skipped, planned in drawn:
         if truth is not None and stratum.open and not any_order:
             stratum.waiting += 1
         elif truth is not None:
-            truths[truth] += 1
+            counted.append((truth, planned))
         elif skipped:
             stratum.skipped += 1
         else:
             stratum.open += 1
-    stratum.truths = dict(truths)
+    while counted and stratum.open and not any_order and not counted[-1][1]:
+        counted.pop()
+        stratum.waiting += 1
+    stratum.truths = dict(Counter(truth for truth, _ in counted))
 
 
 def _order(stratum: Stratum, labelers: list[str]) -> tuple[int, str, int, str, int]:

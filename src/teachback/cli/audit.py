@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from teachback.cli import audit_plan
+
 __all__ = ["app"]
 
 DEFAULT = "serve"
@@ -57,3 +59,7 @@ def serve(
         if summary.undelivered
         else "All are in the store."
     )
+
+
+app.command("plan")(audit_plan.plan)
+app.command("estimate")(audit_plan.estimate)

@@ -52,8 +52,9 @@ def print_plan(store: Path, plan: AuditPlan, cheaper: AuditPlan | None, written:
     if not written:
         console.print(f"Another process holds {store}: the plan waits for it, and will be there in seconds.")
     where = quote(str(store))
-    console.print(Text(f"Next: teachback audit {where} --plan {quote(plan.name)}"), soft_wrap=True)
-    console.print(Text(f"then: teachback audit estimate {where} {quote(plan.name)}"), soft_wrap=True)
+    console.print("Next, and what was drawn stands first in the queue; then what follows from it, at any time:")
+    console.print(Text(f"  teachback audit {where}"), soft_wrap=True)
+    console.print(Text(f"  teachback audit estimate {where} {quote(plan.name)}"), soft_wrap=True)
 
 
 def print_estimate(store: Path, found: AuditEstimate, per_finding: bool) -> None:
@@ -78,8 +79,7 @@ def print_estimate(store: Path, found: AuditEstimate, per_finding: bool) -> None
     for note in found.notes:
         console.print(Text(f"note: {note}"), style="dim")
     if progress.open:
-        command = f"teachback audit {quote(str(store))} --plan {quote(plan.name)}"
-        console.print(Text(f"To go on: {command}"), soft_wrap=True)
+        console.print(Text(f"To go on: teachback audit {quote(str(store))}"), soft_wrap=True)
 
 
 def _aim(plan: AuditPlan) -> str:

@@ -16,7 +16,6 @@ __all__ = ["estimate", "plan"]
 WHO, WHICH, HOW = "Who is judged", "Which labels", "How exactly"
 EACH = ("finding", "labeler")
 ALLOCATIONS = ("proportional", "even", "neyman")
-SNAPSHOT_WAIT_S = 10.0  # a process that holds the store takes the plan in and publishes it
 
 StoreArgument = Annotated[Path, typer.Argument(help="The store, a .duckdb file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -123,10 +122,10 @@ def estimate(
     per_finding: Annotated[bool, typer.Option("--per-finding", help="Also a table by finding.")] = False,
     all_curated: Annotated[
         bool,
-        typer.Option("--all-curated", help="Count curated labels that this plan's reviews did not give; biased."),
+        typer.Option("--all-curated", help="Count curated labels that no review gave, such as imported ones; biased."),
     ] = False,
     any_order: Annotated[
-        bool, typer.Option("--any-order", help="Count reviews that were made before their turn; biased.")
+        bool, typer.Option("--any-order", help="Count decisions that were made before their turn; biased.")
     ] = False,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all rates as CSV.")] = False,

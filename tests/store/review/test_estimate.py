@@ -1,6 +1,7 @@
 import math
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -246,21 +247,35 @@ def test_labels_curated_elsewhere_count_only_when_asked_for(tmp_path: Path) -> N
     with opened:
         plan = planned(opened)
         found = decide(opened, reviews(plan, truth, [item for item in plan.items if item.place < 20]))
-        assert (found.progress.reviewed, found.progress.elsewhere) == (20, plan.reviews - 20)
+        assert (found.progress.reviewed, found.progress.imported) == (20, plan.reviews - 20)
         assert any("--all-curated counts it" in note for note in found.notes)
         whole = estimate_errors(opened.connection, all_curated=True)
         assert (whole.progress.reviewed, whole.progress.unplanned) == (plan.reviews, plan.reviews - 20)
-        assert any("outside the plan" in note for note in whole.notes)
+        assert whole.waiting == 0
+        assert any("no review gave" in note for note in whole.notes)
         assert whole.progress.reviewers == ("Ann", "expert")
 
 
-def test_decisions_for_another_plan_do_not_count(store: tuple[Store, Truth]) -> None:
+def test_decisions_of_other_queues_count_in_their_turn(store: tuple[Store, Truth]) -> None:
     opened, truth = store
     plan = planned(opened)
-    other = planned(opened, PlanSettings(margin=0.2, seed=3))
-    opened.write(decision_rows(reviews(other, truth, other.items)))
-    assert estimate_errors(opened.connection, plan.name).progress.reviewed == 0
-    assert estimate_errors(opened.connection, other.plan_id[:12]).progress.reviewed == other.reviews
+    # Decided before the plan's turn came, as somebody chose: nobody will be asked again.
+    chosen = [replace(one, plan_id=None) for one in reviews(plan, truth, plan.items[:40])]
+    found = decide(opened, chosen)
+    assert (found.progress.reviewed, found.progress.unplanned) == (40, 40)
+    assert (sum(r.counted for r in found.rates), found.waiting) == (0, 40)
+    found = decide(opened, reviews(plan, truth, plan.items[40:]))
+    assert (found.progress.open, found.waiting) == (0, 0)
+    assert any("40 targets were decided in other queues" in note for note in found.notes)
+
+
+def test_one_decision_serves_two_plans(store: tuple[Store, Truth]) -> None:
+    opened, truth = store
+    plan = planned(opened)
+    smaller = planned(opened, PlanSettings(margin=0.2))
+    opened.write(decision_rows(reviews(smaller, truth, smaller.items)))
+    assert estimate_errors(opened.connection, smaller.plan_id[:12]).progress.reviewed == smaller.reviews
+    assert estimate_errors(opened.connection, plan.name).progress.reviewed == smaller.reviews
     assert any("others" in note for note in estimate_errors(opened.connection).notes)
 
 
