@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from teachback.errors import SettingError, StoreError
 from teachback.store.database import Store
@@ -20,6 +20,7 @@ from teachback.store.rows import label_row, labeler_row
 __all__ = ["Action", "Decision", "decision_rows", "deliver", "record", "reviewer_labeler"]
 
 Action = Literal["set", "skip", "note", "undo"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
 REVIEW_VERSION = "review-1"  # of what a person is shown and asked; part of who a reviewer is as a labeler
 LONGEST_NAME = 80  # characters of a reviewer's name
 DECIDED_BY_HAND = "decided by a person"
@@ -72,6 +73,12 @@ class Decision:
             raise SettingError(
                 f"{self.reviewer!r} is no reviewer's name", f"give a name of 1 to {LONGEST_NAME} characters"
             )
+        if self.action not in ACTIONS:
+            raise SettingError(f"{self.action!r} is no action", f"use one of {', '.join(ACTIONS)}")
+        # A file of the inbox is UTF-8, which has no half of a pair of surrogates; a browser may send one.
+        for text in (self.target, self.icd10, self.note, self.why):
+            if text and not text.encode("utf-8", "replace").decode("utf-8") == text:
+                raise SettingError(f"{text!r} is no text", "leave out the character that is broken")
         if self.action == "set":
             self._check_set()
         if self.action == "undo" and not self.undoes:
