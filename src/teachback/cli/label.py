@@ -2,13 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from teachback.cli import label_options as options
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from teachback.agents.assemble import TeacherSettings
     from teachback.agents.lineup import LabelerRef
+    from teachback.agents.selection import Selection
+    from teachback.agents.teach import TeachConfig
 
 __all__ = ["label"]
 
@@ -16,129 +22,37 @@ DEFAULT_PROMPT = "default"
 SOME_FAILED = 1
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 
-WHO, WHICH, FAST, COST = "Who labels", "Which reports", "How fast", "What it may cost"
-
 
 def label(
-    store: Annotated[Path, typer.Argument(help="The store that holds the reports.")],
-    llm: Annotated[
-        str | None,
-        typer.Option(
-            help="none, openai (any OpenAI-compatible endpoint) or stand-in. Default: openai when OPENAI_API_KEY or "
-            "OPENAI_BASE_URL is set, else none.",
-            rich_help_panel=WHO,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The endpoint's model. Default: gpt-4o.", rich_help_panel=WHO)
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="The endpoint, instead of OPENAI_BASE_URL.", rich_help_panel=WHO)
-    ] = None,
-    prompt: Annotated[
-        str, typer.Option(help="The LLM labeler's prompt: a name, or a file.", rich_help_panel=WHO)
-    ] = DEFAULT_PROMPT,
-    labelers: Annotated[
-        str | None,
-        typer.Option(
-            help="Who votes, by commas: rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT. Default: rule, llm if there is one.",
-            rich_help_panel=WHO,
-        ),
-    ] = None,
-    ensemble: Annotated[
-        str | None,
-        typer.Option(
-            help="high-recall: five recall-leaning prompts whose false positives a vote drops.", rich_help_panel=WHO
-        ),
-    ] = None,
-    endpoints: Annotated[
-        Path | None,
-        typer.Option(help="A YAML file of endpoints that --labelers may name.", rich_help_panel=WHO),
-    ] = None,
-    aggregate: Annotated[
-        str,
-        typer.Option(
-            help="Who decides: adjudicate (where they differ), majority or dawid-skene (three labelers or more).",
-            rich_help_panel=WHO,
-        ),
-    ] = "adjudicate",
-    adjudicator_prompt: Annotated[
-        str, typer.Option(help="The adjudicator's prompt: a name, or a file.", rich_help_panel=WHO)
-    ] = DEFAULT_PROMPT,
-    show_reliability: Annotated[
-        bool,
-        typer.Option(
-            "--show-reliability",
-            help="Tell the adjudicator how often each voter was right on curated reports.",
-            rich_help_panel=WHO,
-        ),
-    ] = False,
-    repeat: Annotated[
-        int, typer.Option(min=1, help="Ask each model so often for a report, and vote.", rich_help_panel=WHO)
-    ] = 1,
-    rule_scope: Annotated[
-        str, typer.Option(help="What the rules read: impression, full or mimic.", rich_help_panel=WHO)
-    ] = "full",
-    scope: Annotated[str, typer.Option(help="What the models and the adjudicator read.", rich_help_panel=WHO)] = "full",
-    corpus: Annotated[str | None, typer.Option(help="Only this corpus.", rich_help_panel=WHICH)] = None,
-    split: Annotated[
-        list[str] | None, typer.Option(help="Only this split; give it again for more.", rich_help_panel=WHICH)
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first N reports, in the seed's order.", rich_help_panel=WHICH)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the order of the reports.", rich_help_panel=WHICH)] = 0,
-    allow_egress_to: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-egress-to",
-            "--allow-egress",
-            help="A host that may receive restricted reports.",
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Most requests at once.", rich_help_panel=FAST)] = 16,
-    rpm: Annotated[
-        float | None,
-        typer.Option(help="Requests a minute.", show_default="what the endpoint says", rich_help_panel=FAST),
-    ] = None,
-    tpm: Annotated[
-        float | None,
-        typer.Option(help="Tokens a minute.", show_default="what the endpoint says", rich_help_panel=FAST),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(help="Seconds that one attempt may take.", show_default="120", rich_help_panel=FAST),
-    ] = None,
-    chunk: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Reports an invocation of the graph, and a commit.",
-            show_default="200; rules alone 2000",
-            rich_help_panel=FAST,
-        ),
-    ] = None,
-    batch: Annotated[
-        bool,
-        typer.Option(
-            "--batch",
-            help="Hand the questions in at the Batch API, at half the price, and exit; the same command goes on.",
-            rich_help_panel=COST,
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print calls, tokens and USD, and send nothing.", rich_help_panel=COST),
-    ] = False,
-    max_usd: Annotated[
-        float | None, typer.Option(min=0, help="Stop before more than this is spent.", rich_help_panel=COST)
-    ] = None,
-    prices: Annotated[
-        Path | None,
-        typer.Option(help="A price list, instead of TEACHBACK_PRICES or the shipped one.", rich_help_panel=COST),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    store: options.Store,
+    llm: options.Llm = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    prompt: options.Prompt = DEFAULT_PROMPT,
+    labelers: options.Labelers = None,
+    ensemble: options.Ensemble = None,
+    endpoints: options.Endpoints = None,
+    aggregate: options.Aggregate = "adjudicate",
+    adjudicator_prompt: options.AdjudicatorPrompt = DEFAULT_PROMPT,
+    show_reliability: options.ShowReliability = False,
+    repeat: options.Repeat = 1,
+    rule_scope: options.RuleScope = "full",
+    scope: options.Scope = "full",
+    corpus: options.Corpus = None,
+    split: options.Split = None,
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    allow_egress_to: options.AllowEgressTo = None,
+    concurrency: options.Concurrency = 16,
+    rpm: options.Rpm = None,
+    tpm: options.Tpm = None,
+    timeout: options.Timeout = None,
+    chunk: options.Chunk = None,
+    batch: options.Batch = False,
+    dry_run: options.DryRun = False,
+    max_usd: options.MaxUsd = None,
+    prices: options.Prices = None,
+    as_json: options.Json = False,
 ) -> None:
     """Have the teacher graph label a store's reports; run it again to resume, or to retry what failed (exit code 1).
 
@@ -146,35 +60,24 @@ def label(
     """
     from rich.console import Console
 
-    from teachback.agents.assemble import AGGREGATES, TeacherSettings, choose_llm, teach_store
+    from teachback.agents.assemble import AGGREGATES, TeacherSettings, choose_llm
     from teachback.agents.lineup import load_endpoints
     from teachback.agents.selection import Selection
     from teachback.agents.settings import LLMSettings
     from teachback.agents.stand_in import stand_in_settings
     from teachback.agents.teach import TeachConfig
     from teachback.cli.choices import one_of
-    from teachback.cli.label_outcome import LabelBar, outcome_json, print_outcome
     from teachback.store.report import SCOPES
     from teachback.store.splits import SPLITS
 
     chosen = choose_llm(llm)
     allowed = frozenset(allow_egress_to or ())
-    endpoint = LLMSettings.from_env(
-        model=model,
-        base_url=base_url,
-        concurrency=concurrency,
-        rpm=rpm,
-        tpm=tpm,
-        timeout_s=timeout,
-        allow_egress_to=allowed,
-        prices=prices,
-    )
+    pace: dict[str, Any] = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm, "timeout_s": timeout}
+    endpoint = LLMSettings.from_env(model=model, base_url=base_url, allow_egress_to=allowed, prices=prices, **pace)
     named = load_endpoints(endpoints, endpoint)
-    if chosen == "stand-in":
-        endpoint = stand_in_settings(endpoint)
     settings = TeacherSettings(
         chosen,
-        endpoint,
+        stand_in_settings(endpoint) if chosen == "stand-in" else endpoint,
         rule_scope=one_of("--rule-scope", rule_scope, SCOPES),
         scope=one_of("--scope", scope, SCOPES),
         labeler_prompt=prompt,
@@ -195,23 +98,12 @@ def label(
     config = TeachConfig(selection, chunk, settings=_recorded(settings))
     if batch:
         _hand_in(console, store, settings, config, as_json)
-        return
-    try:
-        with LabelBar(console) as show:
-            summary, tally = teach_store(store, settings, config, show)
-    except KeyboardInterrupt:
-        console.print("interrupted: what was finished is in the store; the same command goes on from there")
-        raise typer.Exit(INTERRUPTED) from None
-    if as_json:
-        print(json.dumps(outcome_json(summary, tally), indent=2))
     else:
-        print_outcome(console, store, summary, tally)
-    if summary.failures:
-        raise typer.Exit(SOME_FAILED)
+        _label_now(console, store, settings, config, as_json)
 
 
 def _show_estimate(
-    console: Any, store: Path, settings: "TeacherSettings", selection: Any, batch: bool, as_json: bool
+    console: "Console", store: Path, settings: "TeacherSettings", selection: "Selection", batch: bool, as_json: bool
 ) -> None:
     from rich.progress import Progress
 
@@ -233,7 +125,9 @@ def _show_estimate(
         print_estimate(console, estimate)
 
 
-def _hand_in(console: Any, store: Path, settings: "TeacherSettings", config: Any, as_json: bool) -> None:
+def _hand_in(
+    console: "Console", store: Path, settings: "TeacherSettings", config: "TeachConfig", as_json: bool
+) -> None:
     from teachback.agents.batch.job import label_in_batches
     from teachback.cli.batch_outcome import batch_json, print_batches
     from teachback.cli.label_outcome import LabelBar
@@ -245,6 +139,26 @@ def _hand_in(console: Any, store: Path, settings: "TeacherSettings", config: Any
     else:
         print_batches(console, store, outcome, tally)
     if outcome.exhausted:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _label_now(
+    console: "Console", store: Path, settings: "TeacherSettings", config: "TeachConfig", as_json: bool
+) -> None:
+    from teachback.agents.assemble import teach_store
+    from teachback.cli.label_outcome import LabelBar, outcome_json, print_outcome
+
+    try:
+        with LabelBar(console) as show:
+            summary, tally = teach_store(store, settings, config, show)
+    except KeyboardInterrupt:
+        console.print("interrupted: what was finished is in the store; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print(json.dumps(outcome_json(summary, tally), indent=2))
+    else:
+        print_outcome(console, store, summary, tally)
+    if summary.failures:
         raise typer.Exit(SOME_FAILED)
 
 
