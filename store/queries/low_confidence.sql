@@ -1,0 +1,12 @@
+-- title: Labels that their labeler is least sure of
+-- question: Which labels are closest to a guess?
+-- waits: no
+-- param below = 0.6: only labels less sure than this
+-- param most = 50: how many to list
+SELECT l.target, b.name AS labeler, l.status, round(l.confidence, 3) AS confidence, l.confidence_source AS source,
+    l.report_id, l.label_id
+FROM labels l
+JOIN labelers b USING (labeler_id)
+WHERE l.confidence < $below
+ORDER BY l.confidence, l.label_id
+LIMIT $most
