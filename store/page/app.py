@@ -79,9 +79,7 @@ class AuditPage:
                 Route("/prompts", self._page("prompts.html.jinja", lambda _: {"prompts": figures.prompts(sight)})),
                 Route("/prompt/{key:path}", self._page("prompt.html.jinja", self._found(figures.prompt_page))),
                 Route("/reviewers", self._page("reviewers.html.jinja", self._reviewers)),
-                Route(
-                    "/sql", self._page("sql.html.jinja", lambda request: {"query": request.query_params.get("q", "")})
-                ),
+                Route("/sql", self._page("sql.html.jinja", self._sql)),
                 Route("/sql/ask", self._ask, methods=["POST"]),
                 Mount("/static", StaticFiles(packages=[("teachback.store.page", "static")])),
             ],
@@ -130,10 +128,9 @@ class AuditPage:
         return self._html(request, "wrong.html.jinja", status, said=said)
 
     def _reviewer(self, request: Request) -> str:
-        return (
-            request.cookies.get(NAME_COOKIE, "").encode("latin-1", "replace").decode("utf-8", "replace")
-            or self.reviewer
-        )
+        # Cookies are Latin-1 by their standard, names are not.
+        given = request.cookies.get(NAME_COOKIE, "").encode("latin-1", "replace").decode("utf-8", "replace")
+        return given or self.reviewer
 
     def _progress(self, reviewer: str) -> dict[str, Any]:
         sets = [step for step in standing(self.sight.steps()) if step.action == "set"]
@@ -156,7 +153,7 @@ class AuditPage:
         item: Item | None
         if "report" in given:
             task, target = given.get("task", "findings"), given.get("target", "")
-            item = self.queue.at(filters.why, given["report"], task, target)
+            item = self.queue.at(given.get("reason", filters.why), given["report"], task, target)
             item = item or Item(int(given.get("place") or -1), "", given["report"], task, target, None)
         else:
             item = self.queue.step(filters, reviewer)
@@ -179,7 +176,7 @@ class AuditPage:
         given = request.query_params
         filters, reviewer = _filters(request), self._reviewer(request)
         here = self.queue.at(
-            given.get("why_now", ""), given.get("report", ""), given.get("task", ""), given.get("target", "")
+            given.get("reason", ""), given.get("report", ""), given.get("task", ""), given.get("target", "")
         )
         place = here.place if here else int(given.get("place") or -1)
         item = self.queue.step(filters, reviewer, place, forward=given.get("to") != "before")
@@ -270,6 +267,9 @@ class AuditPage:
             for name in sorted({step.reviewer for step in steps})
         ]
         return {"people": people, "pairs": figures.agreement(steps)}
+
+    def _sql(self, request: Request) -> dict[str, Any]:
+        return {"query": request.query_params.get("q", ""), "examples": self.queries}
 
     async def _ask(self, request: Request) -> Response:
         from starlette.concurrency import run_in_threadpool

@@ -10,6 +10,12 @@ from teachback.store.page.sight import Sight, Step
 __all__ = ["agreement", "finding_page", "labelers", "prompt_page", "prompts", "round_page", "rounds"]
 
 EXAMPLES = 12  # of each kind of error
+# Students of several rounds have one name, so theirs is told with the round.
+_NAMED = """(
+    SELECT b.labeler_id, b.kind,
+        b.name || coalesce(' round ' || any_value(r."round") || ' ' || any_value(r.arm), '') AS name
+    FROM labelers b LEFT JOIN rounds r USING (labeler_id) GROUP BY b.labeler_id, b.kind, b.name
+)"""
 _JUDGED = """
 FROM curated_labels c JOIN labels l USING (report_id, task, target) JOIN labelers b ON b.labeler_id = l.labeler_id
 WHERE b.kind <> 'human' AND c.task = 'findings'
@@ -35,16 +41,19 @@ def labelers(sight: Sight) -> list[dict[str, Any]]:
 def finding_page(sight: Sight, finding: str) -> dict[str, Any]:
     """Return a finding's statuses by labeler, its confusion with curated labels, examples of errors, and its trend."""
     counts = sight.rows(
-        "SELECT b.name, b.kind, l.status, count(*) AS n FROM labels l JOIN labelers b USING (labeler_id) "
+        f"SELECT b.name, b.kind, l.status, count(*) AS n FROM labels l JOIN {_NAMED} b USING (labeler_id) "
         "WHERE l.task = 'findings' AND l.target = ? GROUP BY ALL",
         [finding],
     )
     confusion = sight.rows(
-        f"SELECT b.name, b.kind, l.status AS said, c.status AS curated, count(*) AS n {_JUDGED} AND c.target = ? GROUP BY ALL",
+        "SELECT n.name, b.kind, l.status AS said, c.status AS curated, count(*) AS n "
+        f"{_JUDGED.replace('WHERE', f'JOIN {_NAMED} n ON n.labeler_id = l.labeler_id WHERE')} "
+        "AND c.target = ? GROUP BY ALL",
         [finding],
     )
     examples = sight.rows(
-        f"SELECT b.name, l.report_id, l.status AS said, c.status AS curated, l.confidence, l.evidence[1].quote AS quote "
+        "SELECT b.name, l.report_id, l.status AS said, c.status AS curated, l.confidence, "
+        "l.evidence[1].quote AS quote "
         f"{_JUDGED} AND c.target = ? AND (l.status = 'present') <> (c.status = 'present') AND b.kind <> 'student' "
         "QUALIFY row_number() OVER (PARTITION BY b.name, l.status = 'present' ORDER BY l.confidence DESC NULLS LAST, "
         f"l.report_id) <= {EXAMPLES} ORDER BY ALL",
@@ -79,9 +88,10 @@ def rounds(sight: Sight) -> list[dict[str, Any]]:
     """Return all rounds with what was decided of them."""
     return sight.rows(
         'SELECT r.round_id, r.campaign_id, r."round", r.arm, r.base, r.teacher_id, d.promoted, d.reason, '
-        "(SELECT count(*) FROM training_rows t WHERE t.round_id = r.round_id AND t.selected) AS trained, "
-        "(SELECT count(*) FROM training_rows t WHERE t.round_id = r.round_id AND t.selected AND t.source = 'pseudo') AS fed "
-        'FROM rounds r LEFT JOIN round_decisions d USING (round_id) ORDER BY r.created_at, r."round", r.arm'
+        "t.trained, t.fed FROM rounds r LEFT JOIN round_decisions d USING (round_id) "
+        "LEFT JOIN (SELECT round_id, count(*) AS trained, count(*) FILTER (source = 'pseudo') AS fed "
+        "FROM training_rows WHERE selected GROUP BY 1) t USING (round_id) "
+        'ORDER BY r.created_at, r."round", r.arm'
     )
 
 
@@ -91,8 +101,8 @@ def round_page(sight: Sight, round_id: str) -> dict[str, Any] | None:
     if not found:
         return None
     figures = sight.rows(
-        "SELECT subject, split, task, target, metric, n, positives, value, low, high FROM evaluations WHERE round_id = ? "
-        "ORDER BY split, metric, target LIMIT 400",
+        "SELECT subject, split, task, target, metric, n, positives, value, low, high FROM evaluations "
+        "WHERE round_id = ? ORDER BY split, metric, target LIMIT 400",
         [round_id],
     )
     sources = sight.rows(
@@ -130,7 +140,8 @@ def prompt_page(sight: Sight, prompt_id: str) -> dict[str, Any] | None:
         [prompt_id],
     )
     wrong = sight.rows(
-        "SELECT l.target, count(*) AS judged, count(*) FILTER ((l.status = 'present') <> (c.status = 'present')) AS wrong, "
+        "SELECT l.target, count(*) AS judged, "
+        "count(*) FILTER ((l.status = 'present') <> (c.status = 'present')) AS wrong, "
         "count(*) FILTER (l.status = 'present' AND c.status <> 'present') AS added, "
         f"count(*) FILTER (l.status <> 'present' AND c.status = 'present') AS missed {_JUDGED} AND b.prompt_id = ? "
         "GROUP BY 1 ORDER BY wrong DESC, 1",

@@ -1,8 +1,8 @@
 """Who may talk to the page: whoever has the token that was printed at the start, from the page itself, on this machine.
 
-The token comes once in the address and lives in a cookie from then on. The Host header must be this machine (a name that
-some page rebinds to it will not do), what changes something must come from this origin and carry the page's own token,
-and the answers let a browser run nothing that the page does not ship.
+The token comes once in the address and lives in a cookie from then on. The Host header must be this machine (a name
+that some page rebinds to it will not do), what changes something must come from this origin and carry the page's own
+token, and the answers let a browser run nothing that the page does not ship.
 """
 
 import hmac

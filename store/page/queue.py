@@ -1,7 +1,7 @@
-"""What is worth looking at: targets of reports with the reasons why, in the order in which a reviewer's time is best spent.
+"""What is worth looking at: targets of reports with the reasons why, the most telling first.
 
-One pass over the labels of a snapshot makes the queue; it lives in a small database in memory, so that paging through it
-asks nothing of the store.
+One pass over the labels of a snapshot makes the queue; it lives in a small database in memory, so that paging through
+it asks nothing of the store.
 """
 
 import threading
@@ -52,9 +52,7 @@ SELECT l.report_id, l.task, l.target,
 FROM labels l JOIN labelers b USING (labeler_id)
 WHERE b.kind <> 'human'
 GROUP BY ALL
-""".format(
-    teacher_rank="row(CASE b.kind WHEN 'adjudicator' THEN 3 WHEN 'llm' THEN 2 WHEN 'rule' THEN 1 ELSE 0 END, l.created_at)"
-)
+""".format(teacher_rank="row(list_position(['rule', 'llm', 'adjudicator'], b.kind), l.created_at)")
 _ITEMS = f"""
 WITH shares AS (
     SELECT target, avg((teacher = 'present')::INTEGER) AS share FROM cells WHERE task = 'findings' GROUP BY target
@@ -72,11 +70,12 @@ found AS (
         WHERE confidence < {LOW_CONFIDENCE}
     UNION ALL SELECT 'rare', report_id, task, target, 1 - share, NULL FROM cells JOIN shares USING (target)
         WHERE task = 'findings' AND share < {RARE_SHARE} AND teacher IN ('present', 'uncertain')
-    UNION ALL FROM (SELECT 'random', report_id, task, target, md5_number('{SEED}' || report_id || target) / 2.0 ** 128, NULL
+    UNION ALL FROM (
+        SELECT 'random', report_id, task, target, md5_number('{SEED}' || report_id || target) / 2.0 ** 128, NULL
         FROM cells WHERE task = 'findings' ORDER BY 5 DESC LIMIT {SAMPLE})
 )
-SELECT DISTINCT ON (f.why, f.report_id, f.task, f.target) f.why, f.report_id, f.task, f.target, f.score::DOUBLE AS score,
-    f.plan_id, r.corpus, s.split
+SELECT DISTINCT ON (f.why, f.report_id, f.task, f.target)
+    f.why, f.report_id, f.task, f.target, f.score::DOUBLE AS score, f.plan_id, r.corpus, s.split
 FROM found f JOIN reports r USING (report_id) LEFT JOIN splits s USING (report_id)
 """
 
@@ -163,9 +162,10 @@ class ReviewQueue:
         self._memory.register("incoming", items)
         # What is of one report stays together, so that its text is read once.
         self._memory.execute(
-            "CREATE OR REPLACE TABLE items AS SELECT row_number() OVER (ORDER BY rank, best DESC, report_id, task DESC, "
-            "list_position(?, target), target) - 1 AS place, * FROM (SELECT *, max(score) OVER "
-            "(PARTITION BY why, report_id) AS best FROM incoming JOIN reasons USING (why))",
+            "CREATE OR REPLACE TABLE items AS SELECT row_number() OVER "
+            "(ORDER BY rank, best DESC, report_id, task DESC, list_position(?, target), target) - 1 AS place, * "
+            "FROM (SELECT *, max(score) OVER (PARTITION BY why, report_id) AS best "
+            "FROM incoming JOIN reasons USING (why))",
             [list(FINDINGS)],
         )
         self._memory.unregister("incoming")
@@ -247,7 +247,7 @@ class ReviewQueue:
             and ((step.action == "set" and not (second and step.reviewer != reviewer)) or _skipped_by(step, reviewer))
         }
         columns: Sequence[Sequence[Any]] = list(zip(*sorted(keys, key=str), strict=True)) or [[], [], []]
-        names = ("report_id", "task", "target")
+        names = ["report_id", "task", "target"]
         self._memory.register(
             "decided",
             pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)}),

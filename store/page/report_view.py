@@ -1,7 +1,8 @@
-"""One report as a reviewer sees it: its text with the evidence in place, every vote on every target, what was decided."""
+"""One report as a reviewer sees it: its text with the evidence in place, every vote, what was decided."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 from typing import Any
 
 from teachback.store.label import FINDINGS
@@ -34,6 +35,7 @@ class Vote:
         icd10_check: What the table of codes says of it.
         rationale: An adjudicator's reason.
         when: When it was given, in UTC.
+        times: How many students of this name say the same; the others' probabilities are left out.
     """
 
     label_id: str
@@ -50,6 +52,7 @@ class Vote:
     icd10_check: str | None
     rationale: str
     when: str
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ class ReportView:
 _VOTES = """
 SELECT l.label_id, l.task, l.target, b.name, b.kind, l.status, l.confidence, l.confidence_note, l.scope, l.evidence,
     l.icd10, l.icd10_check, strftime(l.created_at, '%Y-%m-%d %H:%M') AS created,
-    (SELECT any_value(a.rationale) FROM adjudications a WHERE a.report_id = $report AND a.label_id = l.label_id) AS rationale
+    (SELECT any_value(a.rationale) FROM adjudications a WHERE a.report_id = $report AND a.label_id = l.label_id)
+        AS rationale
 FROM labels l JOIN labelers b USING (labeler_id)
 WHERE l.report_id = $report AND b.kind <> 'human'
 QUALIFY row_number() OVER (PARTITION BY l.labeler_id, l.task, l.target ORDER BY l.created_at DESC, l.label_id) = 1
@@ -194,7 +198,7 @@ def pieces(text: str, votes: Sequence[Mapping[str, Any]], section: str) -> list[
     ]
     cuts = sorted({0, len(text), *(place for start, end, _, _ in spans for place in (start, end))})
     cut = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         by: dict[str, list[str]] = {}
         for first, last, target, who in spans:
             if first <= start and end <= last and who not in by.setdefault(target, []):
@@ -262,9 +266,20 @@ def _votes(
             Vote("", row["labeler"], "adjudicator", "cannot tell", None, "", "full", "", (), (), None, None,
                  row["rationale"] or "", row["created"])
         )  # fmt: skip
-    for votes in found.values():
-        votes.sort(key=lambda vote: (_KINDS.index(vote.kind), vote.labeler))
-    return found
+    return {key: _ordered(votes) for key, votes in found.items()}
+
+
+def _ordered(votes: Sequence[Vote]) -> list[Vote]:
+    """Return votes in the order in which they are shown; of students of one name that agree, the surest for all."""
+    shown: list[Vote] = []
+    for _, group in groupby(sorted(votes, key=_alike), key=_alike):
+        same = sorted(group, key=lambda vote: vote.confidence or 0.0, reverse=True)
+        shown += [replace(same[0], times=len(same))] if same[0].kind == "student" else same
+    return shown
+
+
+def _alike(vote: Vote) -> tuple[int, str, str]:
+    return _KINDS.index(vote.kind), vote.labeler, vote.status
 
 
 def _targets(steps: Iterable[Step]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Serving the page: a free port on loopback, until somebody ends it."""
 
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ def serve(
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.bind((HOST, port))
+        listening.listen()  # who opens the address at once waits, and is not refused
     except OSError as error:
         sight.close()
         raise SettingError(f"port {port} cannot be used: {error.strerror}", "leave --port out for a free one") from None
@@ -63,6 +65,7 @@ def serve(
     )
     opened(f"http://{HOST}:{port}/review?token={keys.token}")
     before = {step.review_id for step in sight.steps()}
+    signal.signal(signal.SIGTERM, _interrupt)  # what a session ends by is told to it again, once it has ended
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
@@ -72,3 +75,7 @@ def serve(
         listening.close()
     decided = [step for step in standing(sight.steps()) if step.action == "set" and step.review_id not in before]
     return Session(len(decided), sight.undelivered)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from teachback.errors import StoreError
 from teachback.store.database import open_snapshot, snapshot_path
 from teachback.store.review.decisions import Decision, deliver, record
 
@@ -18,8 +19,8 @@ __all__ = ["Sight", "Step"]
 LOOK_EVERY_S = 1.0  # at whether there is a newer snapshot
 DELIVERY_SHARE = 0.1  # of the time that may go into handing decisions in: that of a large store takes seconds
 _STEPS = (
-    'SELECT review_id, report_id, task, target, "action", status, undoes, reviewer, note, why, blind, seconds, plan_id, '
-    "epoch(decided_at) FROM reviews ORDER BY decided_at, review_id"
+    'SELECT review_id, report_id, task, target, "action", status, undoes, reviewer, note, why, blind, seconds, '
+    "plan_id, epoch(decided_at) FROM reviews ORDER BY decided_at, review_id"
 )
 
 
@@ -105,10 +106,9 @@ class Sight:
         """Give a connection of its own to the newest snapshot."""
         with self._lock:
             self.look()
-            assert_open = self._connection
-            if assert_open is None:
-                raise RuntimeError("the page is closed")
-            cursor = assert_open.cursor()
+            if self._connection is None:
+                raise StoreError(f"{self.store} is closed", "this is a bug: report it")
+            cursor = self._connection.cursor()
         try:
             yield cursor
         finally:
@@ -139,8 +139,8 @@ class Sight:
         self._closed.set()
         self._wanted.set()
         self._courier.join()
-        if self._own:
-            deliver(self.store)
+        if self._own and deliver(self.store):
+            self.look(force=True)
 
     def _deliver(self) -> None:
         pause = LOOK_EVERY_S

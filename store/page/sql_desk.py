@@ -1,4 +1,4 @@
-"""The SQL page's questions: each on a snapshot of its own that is locked down, one at a time, bounded in memory and time."""
+"""The SQL page's questions: each on a locked-down snapshot of its own, one at a time, bounded in memory and time."""
 
 import csv
 import io

@@ -67,11 +67,9 @@ const review = () => one("#review");
 const focused = () => one(".target.focus");
 
 function address(item, part) {
-  const query = new URLSearchParams(filters());
+  const query = filters();
   query.set("report", item.report_id); query.set("task", item.task); query.set("target", item.target);
-  query.set("why", item.why ?? ""); query.set("place", item.place ?? -1);
-  if (query.get("why") && !filters().get("why")) query.set("for", query.get("why"));
-  if (!filters().get("why")) query.delete("why"); else query.set("why", filters().get("why"));
+  query.set("reason", item.why ?? ""); query.set("place", item.place ?? -1);
   if (part) query.set("part", "1");
   return `/review?${query}`;
 }
@@ -129,11 +127,9 @@ async function go(to) {
     await sending;
     const here = review()?.dataset ?? {};
     const query = filters();
-    query.set("report", here.report ?? ""); query.set("task", focused()?.dataset.task ?? here.task ?? "");
-    query.set("target", focused()?.dataset.target ?? here.target ?? ""); query.set("why_now", here.why ?? "");
-    query.set("place", here.place ?? -1); query.set("to", to);
-    // What was decided beside the queue's own target moves nothing: the place is that of the item that was shown.
-    query.set("target", here.target ?? ""); query.set("task", here.task ?? "");
+    // Whatever was decided besides: the place in the queue is that of the target that came up.
+    query.set("report", here.report ?? ""); query.set("task", here.task ?? ""); query.set("target", here.target ?? "");
+    query.set("reason", here.why ?? ""); query.set("place", here.place ?? -1); query.set("to", to);
     const item = await (await fetch(`/next?${query}`)).json();
     if (!item.done) { await show(item); return; }
     if (to === "before") { say("This is the first."); return; }
@@ -323,7 +319,10 @@ addEventListener("popstate", () => location.reload());
 
 function ready() {
   if (!review()) return;
-  focus(focused() ?? one(".target"), false);
+  const target = focused() ?? one(".target");
+  focus(target, false);
+  target.scrollIntoView({ block: "center" });
+  if (matchMedia("(max-width: 860px)").matches) scrollTo(0, 0);
   if (!document.body.dataset.reviewer && !one("dialog[open]")) askName();
 }
 ready();
