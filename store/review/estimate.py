@@ -132,7 +132,11 @@ def estimate_errors(
     strata = fetch_strata(connection, found, any_order=any_order or all_curated)
     rates = [rate for target, group in _groups(strata) for rate in _rates(found, target, group)]
     waiting = sum(s.waiting for s in strata)
-    notes = (*found.notes, *_notes(connection, found, progress, waiting, all_curated, any_order))
+    notes = (
+        *found.notes,
+        *([] if progress.open else _wider_than_planned(found, rates)),
+        *_notes(connection, found, progress, waiting, all_curated, any_order),
+    )
     return AuditEstimate(found, progress, tuple(rates), waiting, notes)
 
 
@@ -181,6 +185,16 @@ def _rate(
         high=interval.high,
         unseen=sum(s.population for s in strata if not s.counted) / population,
     )
+
+
+def _wider_than_planned(plan: Plan, rates: Sequence[ErrorRate]) -> Iterator[str]:
+    planned = [r for r in rates if r.status in STATUSES and (r.target == ALL) == (plan.each == "labeler")]
+    wide = sum(r.interval.half_width > plan.margin + 1e-9 for r in planned)
+    if wide:
+        yield (
+            f"{wide:,} of {len(planned):,} intervals that were to be within {100 * plan.margin:g} points are wider, "
+            "for more is wrong than expected, or was skipped: plan again with a lower --precision, and go on"
+        )
 
 
 def _notes(

@@ -49,6 +49,11 @@ class PlanSettings:
             raise SettingError(f"--margin {self.margin:g} is out of range", "give a share, such as 0.02 for 2 points")
         if not 0.5 < self.level < 1:
             raise SettingError(f"--level {self.level:g} is out of range", "give a share, such as 0.95")
+        if self.each == "finding" and self.allocation != "proportional":
+            raise SettingError(
+                f"--allocation {self.allocation} has nothing to divide: each finding needs its own labels",
+                "give --each labeler too",
+            )
         if self.max_labels is not None and self.max_labels < 1:
             raise SettingError(f"--max-labels {self.max_labels} leaves nothing", "give 1 or more")
 

@@ -34,6 +34,7 @@ class Plan:
         name: Its name.
         labelers: Id to name of who is judged, in order.
         margin: The margin that it was made for.
+        each: Of what it was to hold: of each `finding`, or of each `labeler` over all findings.
         level: Coverage of the intervals.
         seed: What its labels were drawn by.
         notes: How it was chosen, where nobody named it.
@@ -43,6 +44,7 @@ class Plan:
     name: str
     labelers: dict[str, str]
     margin: float
+    each: str
     level: float
     seed: int
     notes: tuple[str, ...] = ()
@@ -102,7 +104,7 @@ class Progress:
         skipped: Those without one, which a reviewer skipped.
         conflicts: Those of which reviewers say different things.
         unplanned: Those with a status, of which no plan was the reason.
-        imported: Those without a status that have a curated label which no review gave.
+        imported: Open ones that have a curated label which no review gave.
         reviewers: Names of who reviewed.
     """
 
@@ -142,10 +144,12 @@ def find_plan(connection: duckdb.DuckDBPyConnection, plan: str | None = None) ->
         known = ", ".join(f"{row[1]} ({row[0]})" for row in found or rows)
         raise StoreError(f"{'several plans are' if found else 'no plan is'} named {plan!r}", f"name one of: {known}")
     plan_id, name, ids, margin, level, seed, config = found[0]
-    names = {one["labeler_id"]: one["name"] for one in json.loads(config or "{}").get("labelers", [])}
+    settings = json.loads(config or "{}")
+    names = {one["labeler_id"]: one["name"] for one in settings.get("labelers", [])}
     others = ", ".join(row[1] for row in found[1:])
     notes = (f"this is the newest plan; others: {others}",) if others else ()
-    return Plan(plan_id, name, {key: names.get(key, key) for key in ids}, margin, level, seed, notes)
+    labelers = {key: names.get(key, key) for key in ids}
+    return Plan(plan_id, name, labelers, margin, settings.get("each", "finding"), level, seed, notes)
 
 
 def fetch_progress(connection: duckdb.DuckDBPyConnection, plan: Plan, *, all_curated: bool = False) -> Progress:
@@ -193,7 +197,7 @@ def fetch_progress(connection: duckdb.DuckDBPyConnection, plan: Plan, *, all_cur
     ).fetchone()
     imported = connection.execute(
         "SELECT count(*) FROM plan_verdicts v SEMI JOIN curated_labels USING (report_id, task, target) "
-        "WHERE v.status IS NULL"
+        "WHERE v.status IS NULL AND NOT v.skipped"
     ).fetchone()
     drawn, reviewed, skipped, conflicts, unplanned, reviewers = counted or (0, 0, 0, 0, 0, [])
     return Progress(

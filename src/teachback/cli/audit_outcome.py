@@ -41,9 +41,9 @@ def print_plan(store: Path, plan: AuditPlan, cheaper: AuditPlan | None, written:
         )
     settings = plan.settings
     console.print(
-        f"No error among {plan.zero_errors:,} labels of a kind shows that fewer than {_points(settings.margin)} % of "
+        f"{plan.zero_errors:,} labels of a kind without one error show that fewer than {_points(settings.margin)} % of "
         f"all are wrong ({100 * settings.level:g} %, one-sided; by the rule of three {3 / settings.margin:,.0f}); of a "
-        "small kind fewer show it."
+        "small kind fewer do."
     )
     console.print()
     if written is None:

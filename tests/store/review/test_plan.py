@@ -266,7 +266,9 @@ def test_diseases_are_one_stratum_whatever_their_names(snapshot: duckdb.DuckDBPy
     assert {item.target for item in plan.items} <= {f"disease {n}" for n in range(7)}
 
 
-@pytest.mark.parametrize("wrong", [{"precision": 1.0}, {"margin": 0.0}, {"level": 1.0}, {"max_labels": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"precision": 1.0}, {"margin": 0.0}, {"level": 1.0}, {"max_labels": 0}, {"allocation": "even"}]
+)
 def test_what_cannot_be_asked_for(wrong: dict[str, float]) -> None:
     with pytest.raises(SettingError):
         PlanSettings(**wrong)  # type: ignore[arg-type]
