@@ -24,6 +24,7 @@ from teachback.store.page.queue import REASONS, Filters, Item, ReviewQueue, stan
 from teachback.store.page.report_view import view_report
 from teachback.store.page.sight import Sight, Step
 from teachback.store.page.sql_desk import SqlDesk
+from teachback.store.queries import example_queries
 from teachback.store.review.decisions import Decision
 
 __all__ = ["AuditPage"]
@@ -41,7 +42,6 @@ class AuditPage:
         port: Where it is served.
         reviewer: Whose decisions, unless the page is told otherwise; asked for when empty.
         blind: Whether votes are hidden until the decision.
-        queries: Example queries, as (title, SQL).
     """
 
     def __init__(
@@ -52,14 +52,12 @@ class AuditPage:
         *,
         reviewer: str = "",
         blind: bool = False,
-        queries: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.sight = sight
         self.queue = ReviewQueue(sight)
         self.keys = keys
         self.reviewer = reviewer
         self.blind = blind
-        self.queries = queries
         self.started_at = time.time()
         self._desk = SqlDesk(sight.store)
         self._templates = _templates()
@@ -269,7 +267,7 @@ class AuditPage:
         return {"people": people, "pairs": figures.agreement(steps)}
 
     def _sql(self, request: Request) -> dict[str, Any]:
-        return {"query": request.query_params.get("q", ""), "examples": self.queries}
+        return {"query": request.query_params.get("q", ""), "examples": example_queries()}
 
     async def _ask(self, request: Request) -> Response:
         from starlette.concurrency import run_in_threadpool

@@ -139,10 +139,11 @@ async function go(to) {
 }
 
 function count(progress) {
-  const parts = [`${progress.today} today`, `${progress.mine} of yours`, `${progress.all} in all`];
+  const parts = [`${progress.today} today`, `${progress.mine} of yours`];
   if (progress.seconds !== null) parts.push(`${Math.round(progress.seconds)} s each`);
-  if (progress.undelivered) parts.push(`${progress.undelivered} on their way to the store`);
+  if (progress.undelivered) parts.push(`${progress.undelivered} on their way`);
   one("#progress").textContent = parts.join(", ");
+  one("#progress").title = `${progress.all} of all reviewers`;
 }
 
 function body(target, more) {
@@ -302,6 +303,7 @@ async function askSql(form) {
   } catch (error) { answer.textContent = error.message; }
 }
 one("#sql")?.addEventListener("submit", (event) => { event.preventDefault(); askSql(event.submitter?.value ?? "table"); });
+if (one("#sql") && new URLSearchParams(location.search).get("q")) askSql("table");
 one("#query")?.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); askSql("table"); } });
 
 // What changes while one reads
