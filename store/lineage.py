@@ -28,7 +28,8 @@ _CALLS = """
     SELECT prompt, prompt_id, model, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
         sum(completion_tokens) AS completion_tokens, sum(cost_usd) AS cost_usd
     FROM (
-        SELECT DISTINCT ON (llm_call_id) llm_call_id, prompt, prompt_id, model, prompt_tokens, completion_tokens, cost_usd
+        SELECT DISTINCT ON (llm_call_id) llm_call_id, prompt, prompt_id, model,
+            prompt_tokens, completion_tokens, cost_usd
         FROM adapter_lineage(?) WHERE llm_call_id IS NOT NULL
     ) GROUP BY ALL ORDER BY calls DESC, prompt_id
 """

@@ -7,7 +7,7 @@
     SELECT ... LIMIT $most
 
 `waits` tells whether a person waits for the answer, so that it must come at once in a store of any size. A parameter's
-default is a number or a quoted text. Values are written into the query as literals: what is asked is what can be copied.
+default is a number or a quoted text. Values are written into the query as literals: what is asked can be copied.
 """
 
 import re

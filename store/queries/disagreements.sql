@@ -6,7 +6,8 @@ WITH pairs AS (
     FROM teacher_members m
     JOIN teacher_members n ON n.teacher_id = m.teacher_id AND n.seat = 'labeler' AND n.place > m.place
     JOIN labels a ON a.labeler_id = m.labeler_id AND a.task = 'findings'
-    JOIN labels b ON b.labeler_id = n.labeler_id AND b.report_id = a.report_id AND b.task = a.task AND b.target = a.target
+    JOIN labels b ON b.labeler_id = n.labeler_id AND b.report_id = a.report_id
+        AND b.task = a.task AND b.target = a.target
     JOIN labelers x ON x.labeler_id = m.labeler_id
     JOIN labelers y ON y.labeler_id = n.labeler_id
     WHERE m.seat = 'labeler'

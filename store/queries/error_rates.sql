@@ -3,7 +3,7 @@
 -- waits: no
 -- param split = '': one split; without one, all
 -- param corpus = '': one corpus; without one, all
-SELECT b.kind, b.name AS labeler, left(b.labeler_id, 12) AS id, count(*) AS curated,
+SELECT b.name AS labeler, left(b.labeler_id, 12) AS id, count(*) AS curated,
     count(*) FILTER (c.status = 'present' AND l.status <> 'present') AS missed,
     count(*) FILTER (c.status <> 'present' AND l.status = 'present') AS claimed,
     round((missed + claimed) / curated, 4) AS wrong
@@ -13,5 +13,5 @@ JOIN curated_labels c USING (report_id, task, target)
 WHERE b.kind <> 'human' AND l.task = 'findings'
     AND ($split = '' OR l.report_id IN (SELECT report_id FROM splits WHERE split = $split))
     AND ($corpus = '' OR l.report_id IN (SELECT report_id FROM reports WHERE corpus = $corpus))
-GROUP BY b.kind, b.name, b.labeler_id
+GROUP BY b.name, b.labeler_id
 ORDER BY wrong DESC, labeler, id

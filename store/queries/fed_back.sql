@@ -1,5 +1,5 @@
 -- title: What each round fed back, and how right it was
--- question: How many pseudo-labels did each round take and refuse, and how many of the taken are wrong where it is curated?
+-- question: How many pseudo-labels did each round take and refuse, and how many of those taken are wrong?
 -- waits: no
 SELECT r."round", r.arm, f.target, count(*) FILTER (f.selected) AS taken, count(*) FILTER (NOT f.selected) AS refused,
     count(c.status) FILTER (f.selected) AS curated, count(*) FILTER (f.selected AND c.status <> f.status) AS wrong,

@@ -2,7 +2,9 @@
 -- question: Which words, prompt, call and verdict made this label, and what stands in its place now?
 -- waits: no
 -- param label = '': the label; without one, the last that an adjudicator gave
-SELECT label_id, report_id, target, status, labeler, evidence[1].quote AS quote, prompt, prompt_tokens + completion_tokens AS tokens,
-    cost_usd, adjudications[1].adjudicator AS adjudicator, adjudications[1].rationale AS rationale,
+SELECT label_id, report_id, target, status, labeler, evidence[1].quote AS quote, prompt,
+    prompt_tokens + completion_tokens AS tokens, cost_usd,
+    adjudications[1].adjudicator AS adjudicator, adjudications[1].rationale AS rationale,
     superseded_by[-1].labeler AS replaced_by, superseded_by[-1].status AS replaced_with, "current"
-FROM label_lineage(coalesce(nullif($label, ''), (SELECT max_by(label_id, created_at) FROM adjudications WHERE label_id IS NOT NULL)))
+FROM label_lineage(coalesce(nullif($label, ''), (
+    SELECT max_by(label_id, (created_at, label_id)) FROM adjudications WHERE label_id IS NOT NULL)))

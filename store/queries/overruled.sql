@@ -1,7 +1,10 @@
 -- title: Whom the adjudicator overrules, and whether it should
 -- question: Against whom does the adjudicator decide, and how often is it right where the target is curated?
 -- waits: no
-WITH votes AS (SELECT report_id, task, target, verdict, unnest(weighed) AS label_id FROM adjudications WHERE verdict <> 'cannot_tell')
+WITH votes AS (
+    SELECT report_id, task, target, verdict, unnest(weighed) AS label_id FROM adjudications
+    WHERE verdict <> 'cannot_tell'
+)
 SELECT b.name AS voter, l.target, count(*) AS disputes, count(*) FILTER (v.verdict <> l.status) AS overruled,
     round(overruled / disputes, 3) AS share,
     count(c.status) FILTER (v.verdict <> l.status) AS curated,

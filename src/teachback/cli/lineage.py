@@ -21,7 +21,7 @@ def lineage(
     impact: Annotated[str | None, typer.Option(metavar="ID", help="What became of this label.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
-    """Follow a label back to its report, prompt, answer and verdict, an adapter to its labels, or a label to what it did.
+    """Follow a label back to its report, prompt, answer and verdict, an adapter to its labels, a label to what it did.
 
     Reads the newest snapshot, so it works while a run writes. In SQL these are the macros `label_lineage(label_id)`,
     `adapter_lineage(adapter)` and `label_impact(label_id)`.

@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 
 def print_label(console: "Console", label: Record) -> None:
     """Print where a label comes from."""
-    _title(console, f"{label['target']}: {label['status']}", f"said {label['labeler']}{_sureness(label)}")
+    _title(console, f"{label['target']}: {label['status']}", f"said by {label['labeler']}{_sureness(label)}")
     where = [label["report_id"], label["corpus"], label["split"] and f"split {label['split']}"]
     _line(console, f"{label['label_id']}, {label['scope']} scope, {_moment(label['created_at'])}")
     _line(console, "report " + ", ".join(str(part) for part in where if part))
@@ -84,15 +84,15 @@ def print_adapter(console: "Console", made: "AdapterLineage") -> None:
         subjects = f" of {row['subjects']:,} subjects" if row["subjects"] else ""
         _line(console, f"{row['corpus']}: {row['reports']:,} reports{subjects}")
     name = made.rounds[0]["adapter_hash"] or made.rounds[0]["round_id"]
-    console.print()
     query = f"SELECT * FROM adapter_lineage('{name}')"
-    _line(console, f'Every row: teachback sql STORE "{query}" --csv', indent=0)
+    _section(console, "Every row")
+    console.print(f'  teachback sql STORE "{query}" --csv', markup=False, soft_wrap=True)
 
 
 def print_impact(console: "Console", impact: "Impact") -> None:
     """Print what became of a label."""
     label = impact.label
-    _title(console, f"{label['target']}: {label['status']}", f"said {label['labeler']}{_sureness(label)}")
+    _title(console, f"{label['target']}: {label['status']}", f"said by {label['labeler']}{_sureness(label)}")
     _line(console, f"{label['label_id']} of report {label['report_id']}")
     _section(console, "Verdicts that weighed it and came out the same")
     for row in impact.verdicts:
@@ -227,11 +227,11 @@ def _section(console: "Console", name: str) -> None:
     console.print(Text(_clean(name), "bold"))
 
 
-def _line(console: "Console", text: str, *, indent: int = 2, style: str = "") -> None:
+def _line(console: "Console", text: str, *, style: str = "") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    console.print(Padding(Text(_clean(text), style, overflow="fold"), (0, 0, 0, indent)))
+    console.print(Padding(Text(_clean(text), style, overflow="fold"), (0, 0, 0, 2)))
 
 
 def _long(console: "Console", text: str) -> None:

@@ -38,19 +38,40 @@ def sql(
     as_json: Annotated[bool, typer.Option("--json", help="Print all rows as a JSON array.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
     rows: Annotated[int | None, typer.Option(min=1, help="Most rows to show on the terminal.")] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="List the example queries.")] = False,
+    example: Annotated[str | None, typer.Option(metavar="NAME", help="Run an example query.")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="Fill a parameter of the example.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the example's SQL in place of running it.")] = False,
 ) -> None:
     """Ask the store's newest snapshot a question in SQL; it is read-only, and works while a run writes.
 
     Example: teachback sql labels.duckdb "SELECT target, count(*) FROM labels WHERE status = 'present' GROUP BY 1"
+
+    Example: teachback sql labels.duckdb --example wrong_labels -p target=Pneumonia
     """
     from rich.console import Console
 
+    from teachback.cli.sql_examples import example_sql, list_examples, print_example
     from teachback.errors import SettingError
     from teachback.store.asking import ask, list_tables_query, lock_down
     from teachback.store.database import open_snapshot
 
     if as_json and as_csv:
         raise SettingError("--json and --csv are both given", "give one of them")
+    if sum((query is not None, examples, example is not None)) > 1:
+        raise SettingError("of a query, --examples and --example several are given", "give one of them")
+    if example is None and (show or parameters):
+        raise SettingError("--show and -p are for an example", "name it with --example; --examples lists them")
+    if examples:
+        list_examples(Console(highlight=False))
+        return
+    if example is not None:
+        query = example_sql(example, parameters or ())
+        if show:
+            print_example(example, query)
+            return
     connection, age = open_snapshot(store)
     with connection, _explained_errors():
         lock_down(connection)
