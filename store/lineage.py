@@ -1,7 +1,7 @@
 """Lineage, as Python values: where a label comes from, what made an adapter, and what became of a label.
 
 The macros `label_lineage`, `adapter_lineage` and `label_impact` hold the questions; here the answers are read, and a
-name that nothing has is an error with its remedy. All work on a store and on a snapshot.
+name that nothing has is an error with its remedy.
 """
 
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ def fetch_adapter(connection: duckdb.DuckDBPyConnection, adapter: str) -> Adapte
     """Return what made an adapter.
 
     Args:
-        connection: A store or a snapshot.
+        connection: A snapshot, locked down.
         adapter: Its hash, a beginning of the hash that no other has, its path or the end of that, or a round's id.
 
     Raises:

@@ -8,6 +8,7 @@ import pytest
 from tests.store import audited_store as known
 
 from teachback.errors import SettingError
+from teachback.store.asking import lock_down
 from teachback.store.database import Store, open_snapshot
 from teachback.store.lineage import fetch_adapter, fetch_impact, fetch_label
 
@@ -20,7 +21,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def snapshot(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection, _ = open_snapshot(store)
-    connection.execute("SET TimeZone = 'UTC'")
+    lock_down(connection)
     with connection:
         yield connection
 
@@ -182,6 +183,9 @@ def test_an_unknown_label_is_an_error_that_says_where_labels_are(snapshot: duckd
 
 
 def test_a_store_without_rounds_says_so(tmp_path: Path) -> None:
-    with Store(tmp_path / "labels.duckdb") as opened, pytest.raises(SettingError, match="no adapter") as caught:
-        fetch_adapter(opened.connection, "abc")
+    Store(tmp_path / "labels.duckdb").close()
+    connection, _ = open_snapshot(tmp_path / "labels.duckdb")
+    lock_down(connection)
+    with connection, pytest.raises(SettingError, match="no adapter") as caught:
+        fetch_adapter(connection, "abc")
     assert "teachback distill" in caught.value.remedy
