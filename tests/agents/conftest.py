@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from aiohttp import web
+from tests.loopback import serving
 
 from teachback.agents.calls import LLMCall
 from teachback.agents.stand_in import stand_in_endpoint
@@ -39,13 +40,8 @@ async def endpoint(handler: Handler) -> AsyncIterator[str]:
     """Serve chat completions by a handler on a free port; yields the base URL."""
     application = web.Application()
     application.router.add_post("/v1/chat/completions", handler)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
+    async with serving(application) as address:
+        yield f"{address}/v1"
 
 
 def chat_response(content: str | None, **choice: object) -> web.Response:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from tests.loopback import serving
 
 from teachback.agents.calls import Postponed
 from teachback.agents.compare import compare
@@ -170,15 +171,12 @@ def test_nothing_is_traced_although_the_environment_asks_for_it(monkeypatch: pyt
 
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", count)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
         monkeypatch.setenv("LANGSMITH_TRACING", "true")
         monkeypatch.setenv("LANGSMITH_API_KEY", "key")
-        monkeypatch.setenv("LANGSMITH_ENDPOINT", f"http://127.0.0.1:{runner.addresses[0][1]}")
-        await label_chunk(build_graph(Teachers((WordRules(),))), {"reports": chunk("edema")})
-        await asyncio.sleep(0.5)
-        await runner.cleanup()
+        async with serving(application) as address:
+            monkeypatch.setenv("LANGSMITH_ENDPOINT", address)
+            await label_chunk(build_graph(Teachers((WordRules(),))), {"reports": chunk("edema")})
+            await asyncio.sleep(0.5)
         return requests
 
     assert asyncio.run(check()) == 0

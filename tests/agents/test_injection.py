@@ -17,7 +17,7 @@ import duckdb
 import pytest
 import yaml
 from aiohttp import ClientSession, web
-from anyio.from_thread import start_blocking_portal
+from tests.loopback import in_thread, serving
 
 from teachback.agents.adjudicator import Adjudicator
 from teachback.agents.assemble import TeacherSettings, assemble, teach_store
@@ -105,7 +105,7 @@ def agent_of(body: dict[str, Any]) -> str:
 
 
 @asynccontextmanager
-async def serving(behind: str) -> AsyncIterator[Post]:
+async def opened_post(behind: str) -> AsyncIterator[Post]:
     post = Post()
 
     async def handle(request: web.Request) -> web.Response:
@@ -120,24 +120,14 @@ async def serving(behind: str) -> AsyncIterator[Post]:
 
     application = web.Application(client_max_size=2**26)
     application.router.add_post("/v1/chat/completions", handle)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
-    async with ClientSession() as session:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        post.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        try:
-            yield post
-        finally:
-            await runner.cleanup()
+    async with ClientSession() as session, serving(application) as address:
+        post.url = f"{address}/v1"
+        yield post
 
 
 @pytest.fixture(scope="module")
 def running_post() -> Iterator[Post]:
-    with (
-        stand_in_endpoint(rates=CAREFUL) as url,
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(serving(url)) as post,
-    ):
+    with stand_in_endpoint(rates=CAREFUL) as url, in_thread(opened_post(url)) as post:
         yield post
 
 

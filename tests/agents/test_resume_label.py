@@ -9,11 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import aiohttp
 import duckdb
 import pytest
 from aiohttp import web
+from tests.loopback import in_thread, serving
 
 from teachback.agents.assemble import TeacherSettings, teach_store
 from teachback.agents.settings import LLMSettings
@@ -44,9 +44,11 @@ SPECIMENS = (
 class Counted:
     """What passed through: which agent asked about which report, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: str, session: aiohttp.ClientSession) -> None:
         self.asked: list[tuple[str, str]] = []
         self.url = ""
+        self._behind = behind
+        self._session = session
 
     async def forward(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -55,47 +57,27 @@ class Counted:
         (number,) = numbers
         self.asked.append((AGENTS[sent["response_format"]["json_schema"]["name"]], f"r{number}"))
         await asyncio.sleep(LATENCY_S)
-        session = request.app[SESSION]
         headers = {"content-type": "application/json"}
-        async with session.post(f"{self.url}/chat/completions", data=body, headers=headers) as got:
+        async with self._session.post(f"{self._behind}/chat/completions", data=body, headers=headers) as got:
             return web.Response(body=await got.read(), status=got.status, content_type="application/json")
 
 
-SESSION = web.AppKey("session", aiohttp.ClientSession)
+@asynccontextmanager
+async def counting(behind: str) -> AsyncIterator[Counted]:
+    application = web.Application(client_max_size=2**24)
+    async with aiohttp.ClientSession() as session:
+        counted = Counted(behind, session)
+        application.router.add_post("/v1/chat/completions", counted.forward)
+        async with serving(application) as address:
+            counted.url = f"{address}/v1"
+            yield counted
 
 
 @contextmanager
-def counting_endpoint() -> Iterator[tuple[str, Counted]]:
+def counting_endpoint() -> Iterator[Counted]:
     """Run the stand-in behind a server that counts, in threads of this process."""
-    counted = Counted()
-    started: list[web.AppRunner] = []
-
-    async def start() -> None:
-        application = web.Application(client_max_size=2**24)
-        application.router.add_post("/v1/chat/completions", counted.forward)
-
-        async def session(app: web.Application) -> Any:
-            async with aiohttp.ClientSession() as opened:
-                app[SESSION] = opened
-                yield
-
-        application.cleanup_ctx.append(session)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        started.append(runner)
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    with stand_in_endpoint() as url:
-        counted.url = url
-        asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-        yield f"http://127.0.0.1:{started[0].addresses[0][1]}/v1", counted
-        asyncio.run_coroutine_threadsafe(started[0].cleanup(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with stand_in_endpoint() as url, in_thread(counting(url)) as counted:
+        yield counted
 
 
 def label_command(store: Path, base_url: str) -> list[str]:
@@ -143,8 +125,8 @@ def test_killed_labeling_goes_on_where_it_was(store: Path, tmp_path: Path) -> No
     whole = tmp_path / "whole.duckdb"
     shutil.copyfile(store, whole)
     verdicts = "SELECT * EXCLUDE (run_id, created_at) FROM {} ORDER BY ALL"
-    with counting_endpoint() as (base_url, counted):
-        endpoint = LLMSettings(model="stand-in", base_url=base_url)
+    with counting_endpoint() as counted:
+        endpoint = LLMSettings(model="stand-in", base_url=counted.url)
         teach_store(whole, TeacherSettings("openai", endpoint), TeachConfig(chunk=REPORTS))
         needed = Counter(counted.asked)
         assert set(needed.values()) == {1}
@@ -154,7 +136,7 @@ def test_killed_labeling_goes_on_where_it_was(store: Path, tmp_path: Path) -> No
         stored: set[tuple[str, str]] = set()
         for _ in range(KILLS):
             requests = chance.randrange(len(needed) // KILLS + CONCURRENCY)
-            kills += kill_after(label_command(store, base_url), counted, requests, chance.random() * 0.03)
+            kills += kill_after(label_command(store, counted.url), counted, requests, chance.random() * 0.03)
             assert not stored & set(counted.asked[before:])  # an answer that is stored is never asked for again
             before = len(counted.asked)
             stored = set(ask(store, "SELECT agent, report_id FROM llm_calls WHERE error IS NULL"))
@@ -162,7 +144,7 @@ def test_killed_labeling_goes_on_where_it_was(store: Path, tmp_path: Path) -> No
             assert ask(store, halves) == []
             assert ask(store, "SELECT count(*) - count(DISTINCT label_id) FROM labels") == [(0,)]
         assert kills >= KILLS - 1
-        subprocess.run(label_command(store, base_url), check=True, capture_output=True, env=environment())
+        subprocess.run(label_command(store, counted.url), check=True, capture_output=True, env=environment())
         assert not stored & set(counted.asked[before:])
 
     assert set(counted.asked) == set(needed)

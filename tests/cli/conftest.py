@@ -1,7 +1,6 @@
 """A store of synthetic reports that may be sent anywhere, and an endpoint with keys and models before the stand-in."""
 
 import json
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -9,14 +8,10 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from anyio.from_thread import start_blocking_portal
+from tests.loopback import in_thread, serving
+from tests.synthetic_stores import copied, curated_store
 
 from teachback.agents.stand_in import MODEL, stand_in_endpoint
-from teachback.store.corpora.imported import Corpus
-from teachback.store.corpora.intake import import_reports, reading_of
-from teachback.store.corpora.synthetic import generate
-from teachback.store.corpora.synthetic.curated import CURATOR, curated_labels
-from teachback.store.database import Store
 
 REPORTS = 40
 KEY = "sk-proj-0123456789-right"
@@ -85,20 +80,14 @@ def refusal(status: int, message: str, code: str) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(behind: dict[str, str]) -> AsyncIterator[Tollgate]:
-    """Serve on a free port."""
+async def opened_gate(behind: dict[str, str]) -> AsyncIterator[Tollgate]:
     application = web.Application(client_max_size=2**24)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     async with ClientSession() as session:
         gate = Tollgate(behind, session)
         application.router.add_route("*", "/v1/{rest:.*}", gate.handle)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        gate.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        try:
+        async with serving(application) as address:
+            gate.url = f"{address}/v1"
             yield gate
-        finally:
-            await runner.cleanup()
 
 
 @contextmanager
@@ -106,9 +95,7 @@ def tollgate() -> Iterator[Tollgate]:
     """Run the server in a thread of its own."""
     with ExitStack() as stack:
         seeds = {seed: stack.enter_context(stand_in_endpoint(seed=seed)) for seed in sorted(set(MODELS.values()))}
-        portal = stack.enter_context(start_blocking_portal())
-        behind = {model: seeds[seed] for model, seed in MODELS.items()}
-        yield stack.enter_context(portal.wrap_async_context_manager(serving(behind)))
+        yield stack.enter_context(in_thread(opened_gate({model: seeds[seed] for model, seed in MODELS.items()})))
 
 
 @pytest.fixture(scope="module")
@@ -129,17 +116,10 @@ def gate(running_gate: Tollgate) -> Tollgate:
 @pytest.fixture(scope="session")
 def free_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Reports of a corpus whose egress policy is `any`, each curated."""
-    path = tmp_path_factory.mktemp("free") / "labels.duckdb"
-    pairs = ((entry.report, curated_labels(entry)) for entry in generate(REPORTS, seed=3))
-    corpus = Corpus("synthetic", licence=None, egress="any", source="generator")
-    with Store(path) as opened:
-        import_reports(opened, reading_of(pairs, corpus, [CURATOR], total=REPORTS))
-    return path
+    return curated_store(tmp_path_factory.mktemp("free"), REPORTS, seed=3)
 
 
 @pytest.fixture
 def sendable(free_store: Path, tmp_path: Path) -> Path:
     """A copy of the store, to be labelled."""
-    for file in free_store.parent.iterdir():
-        shutil.copy(file, tmp_path)
-    return tmp_path / free_store.name
+    return copied(free_store, tmp_path)

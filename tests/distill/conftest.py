@@ -1,11 +1,11 @@
 """A tokenizer, a tiny Llama and a labelled store, each made once by the package's own code."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.synthetic_stores import copied, curated_store
 
 from teachback.agents.assemble import TeacherSettings, teach_store
 from teachback.agents.selection import Selection
@@ -16,11 +16,7 @@ from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
 from teachback.distill.recipe import Recipe
 from teachback.distill.run import run_campaign
-from teachback.store.corpora.imported import Corpus
-from teachback.store.corpora.intake import import_reports, reading_of
 from teachback.store.corpora.synthetic import generate
-from teachback.store.corpora.synthetic.curated import CURATOR, curated_labels
-from teachback.store.database import Store
 
 RECIPE = Recipe(vocabulary=1024, hidden=64, layers=2, heads=2, feed_forward=192, batch=8, steps=5, seconds=0.0)
 REPORTS, TAUGHT = 160, 40
@@ -98,11 +94,7 @@ def student(torch: Any, texts: list[str], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of synthetic reports with their truth, 40 of `train` and all that judges labelled by both teachers."""
-    path = tmp_path_factory.mktemp("labelled") / "labels.duckdb"
-    pairs = ((entry.report, curated_labels(entry)) for entry in generate(REPORTS, seed=1))
-    corpus = Corpus("synthetic", licence=None, egress="any", source="generator")
-    with Store(path) as opened:
-        import_reports(opened, reading_of(pairs, corpus, [CURATOR], total=REPORTS))
+    path = curated_store(tmp_path_factory.mktemp("labelled"), REPORTS, seed=1)
     settings = TeacherSettings("stand-in", rule_scope="mimic")
     for selection in (Selection(splits=("train",), limit=TAUGHT), Selection(splits=("gate", "test"))):
         teach_store(path, settings, TeachConfig(selection, chunk=50))
@@ -112,7 +104,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store_path(labelled: Path, tmp_path: Path) -> Path:
     """A copy of the labelled store of the test's own."""
-    return Path(shutil.copy(labelled, tmp_path / "labels.duckdb"))
+    return copied(labelled, tmp_path)
 
 
 @pytest.fixture
@@ -136,7 +128,7 @@ def finished(
     A student of five steps of pretraining learns little in twenty more, far too little to certify 5 %. An error of
     45 % can be certified by six predictions: 0.55 ** 6 = 0.028.
     """
-    path = Path(shutil.copy(labelled, tmp_path_factory.mktemp("finished") / "labels.duckdb"))
+    path = copied(labelled, tmp_path_factory.mktemp("finished"))
     train = {
         "batch": 8,
         "micro_batch": 8,

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 from aiohttp import web
+from tests import loopback
 
 from teachback.agents.batch import BatchDesk
 from teachback.agents.calls import ChatRequest, JsonForm
@@ -96,14 +97,9 @@ async def serving(course: BatchCourse | None = None) -> AsyncIterator[BatchServe
     server = BatchServer(course or BatchCourse())
     application = web.Application(middlewares=[server.watch])
     mount(application, server.answer, server.course)
-    runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    async with loopback.serving(application) as address:
+        server.url = f"{address}/v1"
         yield server
-    finally:
-        await runner.cleanup()
 
 
 def settings_for(url: str, **changes: Any) -> LLMSettings:

@@ -1,41 +1,29 @@
 """A store of synthetic reports with their truth, and two prompts: the shipped one, and one that says more."""
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.synthetic_stores import copied, curated_store
 
 from teachback.agents.settings import LLMSettings
 from teachback.agents.workbench.compare import CompareSettings, Comparison, compare_prompts
 from teachback.agents.workbench.desk import Model
 from teachback.prompts import load_prompt
-from teachback.store.corpora.imported import Corpus
-from teachback.store.corpora.intake import import_reports, reading_of
-from teachback.store.corpora.synthetic import generate
-from teachback.store.corpora.synthetic.curated import CURATOR, curated_labels
-from teachback.store.database import Store
 
 REPORTS = 160  # some thirty of them in `calibration`
 STAND_IN = Model("stand-in", LLMSettings())
 
 
 @pytest.fixture(scope="session")
-def curated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("curated") / "labels.duckdb"
-    pairs = ((entry.report, curated_labels(entry)) for entry in generate(REPORTS, seed=3))
-    corpus = Corpus("synthetic", licence=None, egress="any", source="generator")
-    with Store(path) as opened:
-        import_reports(opened, reading_of(pairs, corpus, [CURATOR], total=REPORTS))
-    return path
+def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return curated_store(tmp_path_factory.mktemp("curated"), REPORTS, seed=3)
 
 
 @pytest.fixture
-def store(curated_store: Path, tmp_path: Path) -> Path:
-    for file in curated_store.parent.iterdir():
-        shutil.copy(file, tmp_path)
-    return tmp_path / curated_store.name
+def store(curated: Path, tmp_path: Path) -> Path:
+    return copied(curated, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +47,6 @@ def compare(store: Path, framed: Path) -> Callable[..., Comparison]:
 
 
 @pytest.fixture(scope="session")
-def compared(curated_store: Path, framed: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def compared(curated: Path, framed: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """A comparison for tests that only look at it."""
-    return run_on(Path(shutil.copy(curated_store, tmp_path_factory.mktemp("compared") / "labels.duckdb")), framed)
+    return run_on(copied(curated, tmp_path_factory.mktemp("compared")), framed)
