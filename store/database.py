@@ -2,15 +2,9 @@
 
 DuckDB lets one process write or many read, never both. So the one writer publishes, after commits, a read-only copy
 beside the store, and every reading command opens that copy and says how old it is.
-
-The copy is made by a child process: closing any descriptor of a file drops all of a process's POSIX locks on it, so
-copying the open store inside the writing process would let a second writer in (seen on DuckDB 2.0.0).
 """
 
 import os
-import shutil
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +21,7 @@ import pyarrow.compute as pc
 from teachback.errors import StoreError
 from teachback.store.inbox import posted, refuse, remove
 from teachback.store.migrate import latest_version, migrate, schema_version
+from teachback.store.snapshots import Copying, collect_leftovers, snapshot_path
 
 __all__ = ["Rows", "Store", "open_snapshot", "snapshot_path"]
 
@@ -60,6 +55,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
 }
 PATIENCE_S = 2.0  # who only hands something in holds the store for a fraction of it
 LOCK_PAUSE_S = 0.05
+NO_CHECKPOINT = "1TB"  # of log before DuckDB makes a checkpoint by itself: never, while a snapshot is copied
 
 
 class Store:
@@ -85,7 +81,9 @@ class Store:
             self.connection.close()
             raise
         self._schemas: dict[str, pa.Schema] = {}
-        self._published_at = 0.0
+        self._published_at = 0.0  # when the last publication began
+        self._copying: Copying | None = None
+        collect_leftovers(self.path)
         self._dirty = not snapshot_path(self.path).exists()
 
     def __enter__(self) -> "Store":
@@ -146,18 +144,52 @@ class Store:
         Raises:
             StoreError: The snapshot cannot be written; the store itself is as it was.
         """
+        if self._copying:
+            self._finish_copy()
         if not (self._dirty or anyway) or time.monotonic() - self._published_at < min_interval:
             return False
-        target = snapshot_path(self.path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        self._start_copy()
+        self._finish_copy()
+        return True
+
+    def publish_beside(self, *, min_interval: float) -> bool:
+        """Do what `publish` does beside further writing: start a copy, or see to the one that is under way.
+
+        Returns:
+            Whether a copy is under way.
+
+        Raises:
+            StoreError: The snapshot cannot be written; the store itself is as it was.
+        """
+        if self._copying and self._copying.done:
+            self._finish_copy()
+        if not self._copying and self._dirty and time.monotonic() - self._published_at >= min_interval:
+            self._start_copy()
+        return self._copying is not None
+
+    def _start_copy(self) -> None:
+        self._published_at = time.monotonic()
         try:
             self.connection.execute("CHECKPOINT")
-            _copy_in_child(self.path, temporary)
-            os.replace(temporary, target)
+            self.connection.execute(f"SET checkpoint_threshold = '{NO_CHECKPOINT}'")
+            self._copying = Copying(self.path)
         except (OSError, duckdb.Error) as error:
-            raise StoreError(f"cannot publish {target}: {error}", "free some disk space and run it again") from error
-        self._published_at, self._dirty = time.monotonic(), False
-        return True
+            self.connection.execute("RESET checkpoint_threshold")
+            problem = f"cannot publish {snapshot_path(self.path)}: {error}"
+            raise StoreError(problem, "free some disk space and run it again") from error
+        self._dirty = False
+
+    def _finish_copy(self) -> None:
+        copying, self._copying = self._copying, None
+        if copying is None:
+            return
+        try:
+            copying.publish()
+        except StoreError:
+            self._dirty = True
+            raise
+        finally:
+            self.connection.execute("RESET checkpoint_threshold")
 
     def close(self) -> None:
         """Publish what is new and close the file."""
@@ -237,12 +269,6 @@ def _stamped(batch: pa.Table) -> pa.Table:
     return batch
 
 
-def snapshot_path(store: Path | str) -> Path:
-    """Return where the store's published snapshot lies: `labels.duckdb` -> `labels.snapshot.duckdb`."""
-    path = Path(store)
-    return path.with_name(f"{path.stem}.snapshot{path.suffix}")
-
-
 def open_snapshot(store: Path | str) -> tuple[duckdb.DuckDBPyConnection, float]:
     """Open the newest published snapshot of a store, read-only.
 
@@ -271,8 +297,8 @@ def open_snapshot(store: Path | str) -> tuple[duckdb.DuckDBPyConnection, float]:
 def _open_as_it_is_now(path: Path) -> tuple[duckdb.DuckDBPyConnection, float]:
     """Open a file that may be replaced at any time; return when it was written too.
 
-    Within a process DuckDB gives everybody who names a path the database that was first opened there, replaced or not. So
-    it is opened by a name of its own, which is gone again at once.
+    Within a process DuckDB gives everybody who names a path the database that was first opened there, replaced or not.
+    So it is opened by a name of its own, which is gone again at once.
     """
     own_name = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
@@ -300,13 +326,3 @@ def _connect(path: Path, *, read_only: bool, patience_s: float = 0.0) -> duckdb.
                     "wait until it ends, or stop it; reading commands (`teachback sql`, `evaluate`) work meanwhile",
                 ) from error
             time.sleep(LOCK_PAUSE_S)
-
-
-def _copy_in_child(source: Path, target: Path) -> None:
-    if shutil.which("cp"):
-        command = ["cp", "--", str(source), str(target)]
-    else:  # Windows: slower, the same effect
-        command = [sys.executable, "-c", "import shutil, sys; shutil.copyfile(*sys.argv[1:])", str(source), str(target)]
-    copied = subprocess.run(command, capture_output=True, text=True, check=False)
-    if copied.returncode:
-        raise OSError(copied.stderr.strip())

@@ -23,7 +23,9 @@ from teachback.store.database import Rows, Store
 __all__ = ["Writer"]
 
 PUBLISH_INTERVAL_S = 2.0  # how stale a snapshot may be while a run writes
-PUBLISH_SHARE = 0.05  # of the writer's time that may go into snapshots: those of large stores come more seldom
+PUBLISH_SHARE = 0.1  # of the writer's time that may go into checkpoints: those of large stores come more seldom
+LONGEST_REST_S = 3.0  # between two snapshots all the same: with the copy's time none gets older than five seconds
+COPY_LOOK_S = 0.05  # how often an idle writer looks whether a copy is done
 INBOX_INTERVAL_S = 0.5  # between two looks at what other processes have posted
 _STOP = None
 
@@ -39,7 +41,8 @@ class Writer:
     def __init__(self, path: Path | str, *, publish_interval: float = PUBLISH_INTERVAL_S) -> None:
         self._store = Store(path)
         self._publish_interval = publish_interval
-        self._published_in_s = 0.0  # the last snapshot
+        self._rest_s = publish_interval  # between two snapshots
+        self._copying = False  # whether one is under way
         self._looked_at = 0.0  # when the inbox was last emptied
         self._queue: queue.SimpleQueue[tuple[Rows, Future[dict[str, int]]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="store-writer", daemon=True)
@@ -83,7 +86,7 @@ class Writer:
         running = True
         while running:
             try:
-                group = [self._queue.get(timeout=self._publish_interval)]
+                group = [self._queue.get(timeout=COPY_LOOK_S if self._copying else self._publish_interval)]
             except queue.Empty:
                 self._take_in()
                 self._publish()
@@ -104,12 +107,17 @@ class Writer:
             self._looked_at = time.monotonic()
 
     def _publish(self) -> None:
-        interval = max(self._publish_interval, self._published_in_s / PUBLISH_SHARE)
-        started = time.perf_counter()
+        started = time.monotonic()
         # Rows keep coming where a snapshot cannot be written; `close` tries again and says what is wrong.
         with suppress(StoreError):
-            if self._store.publish(min_interval=interval):
-                self._published_in_s = time.perf_counter() - started
+            copying = self._copying
+            self._copying = self._store.publish_beside(min_interval=self._rest_s)
+            if self._copying and not copying:
+                # What the checkpoint took is the writer's time; the copy is not.
+                took = time.monotonic() - started
+                self._rest_s = min(
+                    max(self._publish_interval, took / PUBLISH_SHARE), max(self._publish_interval, LONGEST_REST_S)
+                )
 
     def _commit(self, group: list[Rows], waiting: list["Future[dict[str, int]]"]) -> None:
         try:
