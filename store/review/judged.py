@@ -1,4 +1,4 @@
-"""Whose labels an audit judges: labelers, or a teacher as a whole; their labels as one temporary view.
+"""Whose labels an audit judges: labelers, or a teacher as a whole; their labels as one temporary table.
 
 Every pair of a report and a target has a random number: the hash of the seed and of its own name. A stratum's sample
 are the labels with its smallest numbers, which is a simple random sample; and since the number belongs to the target
@@ -15,7 +15,7 @@ import duckdb
 
 from teachback.errors import SettingError, StoreError
 
-__all__ = ["ANY_TARGET", "Judged", "Selection", "create_judged_view", "find_judged", "random_number"]
+__all__ = ["ANY_TARGET", "Judged", "Selection", "create_judged_table", "find_judged", "random_number"]
 
 ANY_TARGET = "*"  # the target of a stratum of diseases: phrases are too many to be strata
 
@@ -90,8 +90,8 @@ def find_judged(
     )
 
 
-def create_judged_view(connection: duckdb.DuckDBPyConnection, judged: Sequence[Judged], selection: Selection) -> None:
-    """Create the temporary view `judged_labels`: each one's latest label of each selected target, and its stratum.
+def create_judged_table(connection: duckdb.DuckDBPyConnection, judged: Sequence[Judged], selection: Selection) -> None:
+    """Create the temporary table `judged_labels`: each one's latest label of each selected target, and its stratum.
 
     Its columns are `judge` (the id of who is judged), `label_id`, `report_id`, `task`, `target`, `stratum_target` and
     `status`.
@@ -112,7 +112,7 @@ def create_judged_view(connection: duckdb.DuckDBPyConnection, judged: Sequence[J
         *_one_of("l.status", selection.statuses),
     ]
     connection.execute(
-        "CREATE OR REPLACE TEMP VIEW judged_labels AS SELECT l.judge, l.label_id, l.report_id, l.task, l.target, "
+        "CREATE OR REPLACE TEMP TABLE judged_labels AS SELECT l.judge, l.label_id, l.report_id, l.task, l.target, "
         f"CASE l.task WHEN 'diseases' THEN {_quoted(ANY_TARGET)} ELSE l.target END AS stratum_target, l.status "
         f"FROM ({source}) l JOIN reports r USING (report_id) LEFT JOIN splits s USING (report_id) "
         f"WHERE {' AND '.join(conditions) or 'true'}"
@@ -160,5 +160,5 @@ def _one_of(column: str, values: Sequence[str]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    # A view takes no parameters, so values stand in its text.
+    # As many values as there are: they stand in the text.
     return "'" + text.replace("'", "''") + "'"

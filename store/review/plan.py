@@ -10,7 +10,8 @@ estimate can be made before the end.
 """
 
 import json
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
@@ -24,13 +25,14 @@ from teachback.errors import SettingError, StoreError
 from teachback.store.database import Store
 from teachback.store.identity import content_id
 from teachback.store.inbox import post
-from teachback.store.review.judged import Judged, create_judged_view, find_judged, random_number
+from teachback.store.review.judged import Judged, create_judged_table, find_judged, random_number
 from teachback.store.review.pace import fetch_pace
 from teachback.store.review.planned import AuditPlan, PlannedItem, PlannedStratum, PlanSettings
 from teachback.store.review.sample_size import labels_needed, labels_needed_together
 
-__all__ = ["make_plan", "plan_rows", "write_plan"]
+__all__ = ["make_plan", "over_all_findings", "plan_rows", "write_plan"]
 
+ABOVE_ALL = "g"  # follows every number in hex digits
 PRIOR_LABELS = 10  # that the expected precision counts for beside the labels that are curated already (Neyman)
 
 
@@ -55,26 +57,18 @@ def make_plan(
         SettingError: Nobody is named so, no label is left by the selection, or the name is taken.
     """
     judged = find_judged(connection, labelers, teacher)
-    create_judged_view(connection, judged, settings.selection)
-    strata = _allocated(_fetch_strata(connection, judged, settings), settings)
-    if not strata:
-        who = ", ".join(one.name for one in judged)
-        raise SettingError(f"{who} has no label with these filters", "widen --split, --corpus, --task and --finding")
-    items = _in_order(_draw(connection, strata, settings.seed), settings.max_labels)
-    drawn: dict[str, int] = defaultdict(int)
-    for item in items:
-        drawn[item.stratum] += 1
-    planned = tuple(replace(s, drawn=drawn[s.stratum]) for s in strata)
-    plan_id = content_id("aud", asdict(settings), [asdict(one) for one in judged], [item.label_id for item in items])
-    return AuditPlan(
-        plan_id=plan_id,
-        name=_name(connection, plan_id, name),
-        settings=settings,
-        judged=judged,
-        strata=planned,
-        items=items,
-        pace=fetch_pace(connection),
-    )
+    create_judged_table(connection, judged, settings.selection)
+    return _plan(connection, judged, settings, name)
+
+
+def over_all_findings(connection: duckdb.DuckDBPyConnection, plan: AuditPlan) -> AuditPlan:
+    """Return the plan that has the same margin for each labeler over all findings together, to compare the work.
+
+    Args:
+        connection: The connection with which the plan was just made.
+        plan: The plan.
+    """
+    return _plan(connection, plan.judged, replace(plan.settings, each="labeler", max_labels=None), None)
 
 
 def write_plan(store: Path | str, plan: AuditPlan) -> bool:
@@ -127,6 +121,27 @@ def plan_rows(plan: AuditPlan) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _plan(
+    connection: duckdb.DuckDBPyConnection, judged: tuple[Judged, ...], settings: PlanSettings, name: str | None
+) -> AuditPlan:
+    strata = _allocated(_fetch_strata(connection, judged, settings), settings)
+    if not strata:
+        who = ", ".join(one.name for one in judged)
+        raise SettingError(f"{who} has no label with these filters", "widen --split, --corpus, --task and --finding")
+    items = _in_order(_draw(connection, strata, settings.seed), settings.max_labels)
+    drawn = Counter(item.stratum for item in items)
+    plan_id = content_id("aud", asdict(settings), [asdict(one) for one in judged], [item.label_id for item in items])
+    return AuditPlan(
+        plan_id=plan_id,
+        name=_name(connection, plan_id, name),
+        settings=settings,
+        judged=judged,
+        strata=tuple(replace(s, drawn=drawn[s.stratum]) for s in strata),
+        items=items,
+        pace=fetch_pace(connection),
+    )
+
+
 def _fetch_strata(
     connection: duckdb.DuckDBPyConnection, judged: Sequence[Judged], settings: PlanSettings
 ) -> list[PlannedStratum]:
@@ -177,7 +192,23 @@ _Drawn = tuple[PlannedItem, int]
 
 def _draw(connection: duckdb.DuckDBPyConnection, strata: Sequence[PlannedStratum], seed: int) -> list[_Drawn]:
     """Draw the labels with the smallest random numbers of each stratum."""
-    columns = ("judge", "task", "stratum_target", "status")
+    # To sort the few that can be among them takes a second, all of millions a minute.
+    drawn = _smallest(connection, strata, [_ceiling(s) for s in strata], seed)
+    if len(drawn) < sum(s.drawn for s in strata):
+        drawn = _smallest(connection, strata, [ABOVE_ALL] * len(strata), seed)
+    return drawn
+
+
+def _ceiling(stratum: PlannedStratum) -> str:
+    """Return a random number below which there are enough of a stratum, but for once in millions of draws."""
+    enough = stratum.drawn + 6 * math.sqrt(stratum.drawn) + 20
+    share = enough / stratum.population
+    return ABOVE_ALL if share >= 1 else f"{int(share * 2**32):08x}"
+
+
+def _smallest(
+    connection: duckdb.DuckDBPyConnection, strata: Sequence[PlannedStratum], ceilings: Sequence[str], seed: int
+) -> list[_Drawn]:
     sizes = pa.table(
         {
             "judge": [s.labeler_id for s in strata],
@@ -186,18 +217,22 @@ def _draw(connection: duckdb.DuckDBPyConnection, strata: Sequence[PlannedStratum
             "status": [s.status for s in strata],
             "stratum": [s.stratum for s in strata],
             "drawn": [s.drawn for s in strata],
+            "ceiling": ceilings,
         }
     )
     connection.register("stratum_sizes", sizes)
     try:
         rows = connection.execute(
-            f"SELECT stratum, label_id, judge, report_id, task, target, row_number() OVER (PARTITION BY stratum "
-            f"ORDER BY {random_number(seed)}, label_id) AS rank, drawn "
-            f"FROM judged_labels JOIN stratum_sizes USING ({', '.join(columns)}) QUALIFY rank <= drawn ORDER BY ALL"
+            "WITH near AS (SELECT stratum, label_id, judge, report_id, task, target, drawn, "
+            f"{random_number(seed)} AS number, ceiling FROM judged_labels "
+            "JOIN stratum_sizes USING (judge, task, stratum_target, status) WHERE number < ceiling) "
+            "SELECT stratum, label_id, judge, report_id, task, target, "
+            "row_number() OVER (PARTITION BY stratum ORDER BY number, label_id) AS rank "
+            "FROM near QUALIFY rank <= drawn ORDER BY ALL"
         ).fetchall()
     finally:
         connection.unregister("stratum_sizes")
-    return [(PlannedItem(0, *words), rank) for *words, rank, _ in rows]
+    return [(PlannedItem(0, *words), rank) for *words, rank in rows]
 
 
 def _in_order(drawn: Sequence[_Drawn], max_labels: int | None) -> tuple[PlannedItem, ...]:

@@ -170,18 +170,15 @@ def _plan(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from dataclasses import replace
-
     from teachback.cli.audit_outcome import print_plan
     from teachback.cli.snapshot_age import age_in_words
     from teachback.store.database import open_snapshot
-    from teachback.store.review.plan import make_plan, write_plan
+    from teachback.store.review.plan import make_plan, over_all_findings, write_plan
 
     connection, age = open_snapshot(store)
     with connection:
         made = make_plan(connection, settings, labelers, teacher, name)
-        other = replace(settings, each="labeler", max_labels=None)
-        cheaper = make_plan(connection, other, labelers, teacher) if settings.each == "finding" else None
+        cheaper = over_all_findings(connection, made) if settings.each == "finding" else None
     print(f"snapshot of {store}, {age_in_words(age)} old", file=sys.stderr)
     written = None if dry_run else write_plan(store, made)
     if as_json:
