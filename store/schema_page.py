@@ -96,7 +96,8 @@ def describe_schema(connection: duckdb.DuckDBPyConnection) -> list[Described]:
         connection,
         """FROM (SELECT 'table', table_name, "comment" FROM duckdb_tables()
             WHERE NOT internal ORDER BY table_name = 'migrations', table_oid)
-        UNION ALL FROM (SELECT 'view', view_name, "comment" FROM duckdb_views() WHERE NOT internal ORDER BY view_oid)""",
+        UNION ALL FROM (SELECT 'view', view_name, "comment" FROM duckdb_views()
+            WHERE NOT internal ORDER BY view_oid)""",
     ):
         known = columns[name] if kind == "table" else [Column(c.name, c.type, c.meaning) for c in columns[name]]
         found.append(Described(kind, name, (), comment, tuple(known)))
