@@ -31,11 +31,13 @@ __all__ = ["AgentEstimate", "Estimate", "estimate_store"]
 CHUNK = 500  # reports that the graph sees at a time
 ENOUGH_REPORTS = 20  # reports from which a share of disputed ones is taken
 ENOUGH_CALLS = 5  # stored calls from which a mean length of answers is taken
+# Where no stored call or report tells.
 TYPICAL_ANSWER = 450  # tokens; 13 findings with a quote for each that is there, and some diseases
-TYPICAL_DISPUTED = 0.35  # share of reports with a dispute, where none is known: rules against gpt-4o-like labels
 TYPICAL_QUESTION = 1_600  # tokens; the adjudicator's instructions, a report of 250 tokens and its votes
-DATE_ENDING = r"-\d{4}-\d{2}-\d{2}$"  # what an endpoint adds to a model's name when it says which one answered
 TYPICAL_VERDICT = 160  # tokens; two disputes with a rationale each
+TYPICAL_DISPUTED = 0.35  # share of reports with a dispute: rules against gpt-4o-like labels
+
+DATE_ENDING = r"-\d{4}-\d{2}-\d{2}$"  # what an endpoint adds to a model's name when it says which one answered
 
 
 @dataclass(frozen=True)

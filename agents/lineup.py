@@ -9,13 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from teachback.agents.settings import LLMSettings
 from teachback.errors import InputError, SettingError
+from teachback.prompts.yaml_text import UniqueKeys, line_of
 
 __all__ = ["ENSEMBLES", "LabelerRef", "ensemble_of", "load_endpoints", "parse_lineup", "settings_of"]
 
@@ -120,7 +121,7 @@ def load_endpoints(
         raise InputError(f"{path} holds no endpoints", "write NAME: {base_url: http://localhost:8000/v1, model: M}")
     endpoints = {}
     for name, entry in source.items():
-        where = f"{path}, line {_line(text, name)}: {name}"
+        where = f"{path}, line {line_of(text, (name,))}: {name}"
         if not _NAME.fullmatch(str(name)):
             raise InputError(f"{where}: no labeler can name it", "leave blanks, commas and @ out of the name")
         try:
@@ -129,8 +130,9 @@ def load_endpoints(
             first = error.errors(include_url=False, include_input=False)[0]
             key = ".".join(map(str, first["loc"]))
             known = ", ".join(_Endpoint.model_fields)
+            line = line_of(text, (name, *first["loc"]))
             raise InputError(
-                f"{path}, line {_line(text, name, *first['loc'])}: {f'{name}.{key}' if key else name}: {first['msg']}",
+                f"{path}, line {line}: {f'{name}.{key}' if key else name}: {first['msg']}",
                 f"known are {known}; the keys themselves stay in the environment",
             ) from None
         except SettingError as error:
@@ -152,26 +154,5 @@ def _settings(entry: _Endpoint, default: LLMSettings, env: Mapping[str, str]) ->
     return replace(default, base_url=entry.base_url, model=entry.model, api_key=key, **settled)
 
 
-def _line(text: str, *path: str | int) -> int:
-    """Return the line, from 1, of a part of a YAML text, as far as its path leads."""
-    node, line = yaml.compose(text, yaml.SafeLoader), 1
-    for step in path:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        found = next((pair for pair in pairs if pair[0].value == str(step)), None)
-        if found is None:
-            break
-        line, node = found[0].start_mark.line + 1, found[1]
-    return line
-
-
-class _UniqueLoader(yaml.SafeLoader):
-    """YAML in which no key stands twice: of two endpoints of one name, the first would be lost unseen."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build the mapping, or name the line of the second use."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep=deep)
+class _UniqueLoader(UniqueKeys, yaml.SafeLoader):
+    """YAML in which no two endpoints have one name."""

@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from teachback.prompts.yaml_text import line_of
+
 __all__ = [
     "ROLES",
     "ExampleSettings",
@@ -198,11 +200,4 @@ def _wrong(line: int, message: str, remedy: str) -> LintMessage:
 
 def _line(source: str, *path: str) -> int:
     # The line of the file on which a key of the front matter stands; the first one when it does not stand there.
-    node, line = yaml.compose(source), 1
-    for step in path:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        found = next((pair for pair in pairs if pair[0].value == step), None)
-        if found is None:
-            break
-        line, node = found[0].start_mark.line + 2, found[1]
-    return line
+    return line_of(f"# ---\n{source}", path)

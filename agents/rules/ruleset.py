@@ -5,16 +5,17 @@ radiologist: phrases in the language of `phrases.py`, no code. A mistake names t
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from teachback.errors import InputError
+from teachback.prompts.yaml_text import UniqueKeys, line_of
 
 __all__ = ["ENGINE_VERSION", "CueRule", "CuesFile", "Finding", "FindingsFile", "Measured", "RuleSet"]
 
@@ -168,7 +169,7 @@ class RuleSet:
             unknown = [name for name in named if name not in findings.findings]
             if unknown:
                 raise InputError(
-                    f"{_place(directory, FINDINGS_FILE)}, line {_line(texts[FINDINGS_FILE], (key,), unknown[0])}: "
+                    f"{_place(directory, FINDINGS_FILE)}, line {line_of(texts[FINDINGS_FILE], (key,), unknown[0])}: "
                     f"{key}: {unknown[0]!r} is no finding of this file",
                     "use a name that stands under `findings:`",
                 )
@@ -182,7 +183,7 @@ class RuleSet:
             path: Keys and places in lists that lead to it, as `("findings", "Edema", "terms", 3)`.
         """
         place, text = self.sources.get(name, (name, ""))
-        return f"{place}, line {_line(text, path)}: {'.'.join(map(str, path))}"
+        return f"{place}, line {line_of(text, path)}: {'.'.join(map(str, path))}"
 
     @property
     def finding_names(self) -> tuple[str, ...]:
@@ -217,45 +218,9 @@ def _parsed(model: type[FileT], place: str, text: str) -> FileT:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(
-            f"{place}, line {_line(text, first['loc'])}: {key}: {first['msg']}", "compare with the shipped file"
+            f"{place}, line {line_of(text, first['loc'])}: {key}: {first['msg']}", "compare with the shipped file"
         ) from None
 
 
-def _line(text: str, path: Sequence[str | int], value: str | None = None) -> int:
-    """Return the line, from 1, of a part of a YAML text: as far as its path leads, and there of a value in it."""
-    node = yaml.compose(text, _PlainLoader)
-    line = 1
-    for part in path:
-        found = None
-        if isinstance(node, yaml.MappingNode):
-            found = next((pair for pair in node.value if pair[0].value == part), None)
-            line = found[0].start_mark.line + 1 if found else line
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            found = (None, node.value[part])
-            line = node.value[part].start_mark.line + 1
-        if not found:
-            return line
-        node = found[1]
-    if value is not None and node is not None:
-        lines = text.splitlines()
-        return next(
-            (n + 1 for n in range(line - 1, node.end_mark.line + 1) if n < len(lines) and value in lines[n]), line
-        )
-    return line
-
-
-class _PlainLoader(yaml.BaseLoader):
-    """YAML in which every value is text (so that `no` is a word) and no key stands twice in a mapping."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build the mapping, or name the line of the second use."""
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                continue
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key_node.value!r} stands twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
+class _PlainLoader(UniqueKeys, yaml.BaseLoader):
+    """YAML in which every value is text, so that `no` is a word."""
