@@ -1,6 +1,6 @@
 -- title: Labels that their labeler is least sure of
 -- question: Which labels are closest to a guess?
--- waits: no
+-- waits: yes
 -- param below = 0.6: only labels less sure than this
 -- param most = 50: how many to list
 SELECT l.target, b.name AS labeler, l.status, round(l.confidence, 3) AS confidence, l.confidence_source AS source,
