@@ -12,8 +12,12 @@ __all__ = ["latest_version", "migrate", "schema_version"]
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
-def migrate(connection: duckdb.DuckDBPyConnection) -> int:
+def migrate(connection: duckdb.DuckDBPyConnection, upto: int | None = None) -> int:
     """Bring a database to the newest schema.
+
+    Args:
+        connection: The database.
+        upto: The last migration to apply; the newest when not given.
 
     Returns:
         The schema version afterwards.
@@ -33,7 +37,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> int:
             "upgrade with `pip install -U teachback`",
         )
     for version in sorted(steps):
-        if version > current:
+        if current < version <= (upto or version):
             connection.execute("BEGIN")
             connection.execute(steps[version])
             connection.execute("INSERT INTO migrations VALUES (?, now())", [version])

@@ -40,7 +40,7 @@ def serve(
 ) -> None:
     """Serve the review page on this machine until Ctrl-C; works while a run writes.
 
-    Example: teachback audit labels.duckdb --reviewer "Dr. Example"
+    Example: teachback audit serve labels.duckdb --reviewer "Dr. Example"
     """
     from teachback.store.page.serve import serve as serve_page
 

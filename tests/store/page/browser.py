@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -105,7 +106,9 @@ async def browser() -> AsyncIterator[Tab]:
     folder = Path(tempfile.mkdtemp(prefix="chromium-"))
     command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     command += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(folder)}
+    )
     try:
         port = await _port(folder)
         async with ClientSession() as session:
