@@ -22,6 +22,7 @@ __all__ = ["ExampleQuery", "Parameter", "example_queries", "find_query"]
 
 _HEADER = re.compile(r"-- (title|question|waits): (.+)")
 _PARAMETER = re.compile(r"-- param (\w+) = ('(?:[^']|'')*'|-?[\d.]+): (.+)")
+_IN_HEAD = re.compile(r"-- (title|question|waits|param)\b")
 _PLACE = re.compile(r"'(?:[^']|'')*'|\$(\w+)")  # texts are passed over
 
 
@@ -119,7 +120,7 @@ def find_query(name: str) -> ExampleQuery:
 def parse_query(name: str, text: str) -> ExampleQuery:
     """Read a query file."""
     lines = text.splitlines()
-    head = [line for line in lines if line.startswith("-- ")]
+    head = [line for line in lines if _IN_HEAD.match(line)]
     headers = {match[1]: match[2] for line in head if (match := _HEADER.fullmatch(line))}
     parameters = tuple(Parameter(*match.groups()) for line in head if (match := _PARAMETER.fullmatch(line)))
     return ExampleQuery(
@@ -128,5 +129,5 @@ def parse_query(name: str, text: str) -> ExampleQuery:
         question=headers["question"],
         waits=headers["waits"] == "yes",
         parameters=parameters,
-        template="\n".join(line for line in lines if not line.startswith("-- ")).strip(),
+        template="\n".join(line for line in lines if not _IN_HEAD.match(line)).strip(),
     )

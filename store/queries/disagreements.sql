@@ -10,7 +10,8 @@ WITH pairs AS (
         AND b.task = a.task AND b.target = a.target
     JOIN labelers x ON x.labeler_id = m.labeler_id
     JOIN labelers y ON y.labeler_id = n.labeler_id
-    WHERE m.seat = 'labeler'
+    WHERE m.seat = 'labeler' -- What a labeler does not mention in part of a report is silence, not dissent.
+        AND (a.status <> 'unmentioned' OR a.scope = 'full') AND (b.status <> 'unmentioned' OR b.scope = 'full')
 )
 SELECT p.target, p.labeler, p.other, count(*) AS targets, count(*) FILTER (said <> other_said) AS differ,
     round(differ / targets, 3) AS share,

@@ -10,5 +10,6 @@ JOIN labelers b USING (labeler_id)
 JOIN curated_labels c USING (report_id, task, target)
 WHERE b.kind <> 'human' AND l.task = 'findings' AND (l.target = $target OR $target = '')
     AND (l.status = 'present') <> (c.status = 'present')
+    AND (l.status <> 'unmentioned' OR l.scope = 'full') -- who has not read all of the report may be silent
 ORDER BY l.confidence DESC NULLS LAST, l.target, labeler, l.label_id
 LIMIT $most

@@ -17,7 +17,8 @@ Two findings on two taught reports, r1 and r2 (statuses by labeler; * is what th
     2          the same; of round 1 r5 Edema, r5 Pneum.; not r6 Edema        r6 Edema present .8
     3          of round 2 r6 Edema; r2 Pneum. (truth)                        none
 
-r5 is curated: Edema present, Pneumonia absent. r5 and r6 have the same text.
+r5 is curated: Edema present, Pneumonia absent. The rules read only its impression, and are silent on Edema. r5 and r6
+have the same text.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,7 @@ BY_RUN = {
         TRUTH_R2,
         said(TRUTH, "r5", EDEMA, "present"),
         said(TRUTH, "r5", PNEUMONIA, "absent"),
+        Label("r5", "findings", EDEMA, "unmentioned", RULE.labeler_id, "impression"),
         Label("r1", "diseases", "pneumonia", "present", OLD.labeler_id, "full", icd10="J18.999", icd10_check="unknown"),
         Label("r2", "diseases", "oedema", "present", OLD.labeler_id, "full", icd10="J81", icd10_check="category"),
     ],
