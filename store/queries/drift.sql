@@ -2,7 +2,8 @@
 -- question: Does a student see a finding more often, or more seldom, than that of the round before?
 -- waits: no
 WITH shares AS (
-    SELECT l.target, r.campaign_id, r."round", r.arm, count(*) AS labels, avg((l.status = 'present')::INTEGER) AS positives
+    SELECT l.target, r.campaign_id, r."round", r.arm, count(*) AS labels,
+        avg((l.status = 'present')::INTEGER) AS positives
     FROM labels l
     JOIN rounds r USING (round_id)
     WHERE l.task = 'findings' AND r.arm <> 'linear'

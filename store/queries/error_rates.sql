@@ -3,7 +3,7 @@
 -- waits: no
 -- param split = '': one split; without one, all
 -- param corpus = '': one corpus; without one, all
-SELECT b.name AS labeler, left(b.labeler_id, 10) AS id,
+SELECT b.name AS labeler, left(b.labeler_id, 8) AS id,
     -- Who does not mention a finding, and has not read all of the report, is silent: that is counted beside.
     count(*) FILTER (l.status = 'unmentioned' AND l.scope <> 'full') AS silent, count(*) - silent AS judged,
     count(*) FILTER (c.status = 'present' AND l.status <> 'present') - count(*) FILTER (

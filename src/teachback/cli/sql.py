@@ -47,9 +47,9 @@ def sql(
 ) -> None:
     """Ask the store's newest snapshot a question in SQL; it is read-only, and works while a run writes.
 
-    Example: teachback sql labels.duckdb "SELECT target, count(*) FROM labels WHERE status = 'present' GROUP BY 1"
+    --examples lists questions that auditors ask; `--example wrong_labels -p target=Pneumonia` asks one of them.
 
-    Example: teachback sql labels.duckdb --example wrong_labels -p target=Pneumonia
+    Example: teachback sql labels.duckdb "SELECT target, count(*) FROM labels WHERE status = 'present' GROUP BY 1"
     """
     from rich.console import Console
 
