@@ -32,6 +32,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "corpora": ("corpus",),
     "reports": ("report_id",),
     "splits": ("report_id",),
+    "slices": ("report_id", "slice"),
     "prompts": ("prompt_id",),
     "labelers": ("labeler_id",),
     "teachers": ("teacher_id",),

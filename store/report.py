@@ -23,12 +23,15 @@ class Report:
         sections: Section name to text, only those that the report has. `text` holds the whole report where the
             corpus has no sections.
         subject_id: The patient, where the corpus tells; keeps a patient's reports in one split.
+        slices: What else is known of the patient or the origin, such as `{"sex": "F", "site": "A"}`: groups in which
+            labelers are judged. No labeler sees it.
     """
 
     report_id: str
     corpus: str
     sections: Mapping[str, str] = field(default_factory=dict)
     subject_id: str | None = None
+    slices: Mapping[str, str] = field(default_factory=dict)
 
     def scoped(self, scope: Scope) -> list[tuple[str, str]]:
         """Return the sections of a scope that this report has, as (name, text), in reading order.

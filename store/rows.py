@@ -11,7 +11,7 @@ import pyarrow as pa
 from teachback.store.label import STATUSES, Evidence, Label, Labeler
 from teachback.store.report import SECTIONS, Report
 
-__all__ = ["fetch_reports", "label_row", "label_table", "labeler_row", "report_row"]
+__all__ = ["fetch_reports", "label_row", "label_table", "labeler_row", "report_row", "slice_rows"]
 
 _PLAIN = ("label_id", "report_id", "task", "target", "icd10", "icd10_check", "status", "scope", "labeler_id")
 _SPAN = {"section": pa.string(), "start": pa.int32(), "end": pa.int32(), "quote": pa.string(), "cue": pa.string()}
@@ -26,6 +26,11 @@ def report_row(report: Report, source_file: str | None = None) -> dict[str, Any]
         "source_file": source_file,
         **{section: report.sections.get(section) for section in SECTIONS},
     }
+
+
+def slice_rows(report: Report) -> list[dict[str, str]]:
+    """Return the `slices` rows of a report."""
+    return [{"report_id": report.report_id, "slice": name, "value": value} for name, value in report.slices.items()]
 
 
 def labeler_row(labeler: Labeler) -> dict[str, Any]:

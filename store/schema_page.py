@@ -130,7 +130,7 @@ def _macros(connection: duckdb.DuckDBPyConnection) -> Iterator[Described]:
     ):
         meaning, *lines = (comment or "").splitlines() or [None]
         said = dict(line.split(": ", 1) for line in lines if ": " in line)
-        called = f"{name}({', '.join(['NULL::VARCHAR'] * len(parameters))})"
+        called = f"{name}({', '.join(['NULL'] * len(parameters))})"
         columns = _rows(connection, f"SELECT column_name, column_type FROM (DESCRIBE FROM {called})")
         described = tuple(Column(column, type_, said.get(column)) for column, type_ in columns)
         yield Described("macro", name, tuple(parameters), meaning, described)

@@ -22,7 +22,7 @@ from teachback.store.database import Store
 from teachback.store.identity import content_id
 from teachback.store.label import Label, Labeler
 from teachback.store.report import SECTIONS, Report
-from teachback.store.rows import label_table, labeler_row, report_row
+from teachback.store.rows import label_table, labeler_row, report_row, slice_rows
 from teachback.store.runs import git_revision
 from teachback.store.splits import assign_splits
 
@@ -177,6 +177,7 @@ class _Intake:
         added = self.store.write(
             {
                 "reports": [report_row(entry.report, entry.file or None) for entry in new],
+                "slices": [row for entry in labelled for row in slice_rows(entry.report)],
                 "labels": label_table([label for entry in labelled for label in entry.labels], run_id),
                 "skipped_rows": self._skipped_rows(),
             }

@@ -26,9 +26,11 @@ from teachback.store.corpora.rows_file import read_rows
 from teachback.store.label import FINDINGS, STATUSES, Label, Labeler, Status, from_chexpert
 from teachback.store.report import Report, Scope
 
-__all__ = ["TableColumns", "read_table"]
+__all__ = ["SLICES", "TableColumns", "read_table"]
 
 HUMAN = "human"
+# Columns that group reports by their patient or origin.
+SLICES = ("sex", "age", "site", "year")
 CODEBOOK = "1"  # version of a curated table's labeler, so that a table that grew has the same one
 
 
@@ -45,6 +47,7 @@ class TableColumns:
         impression: What it means.
         text: The whole report, where it has no sections.
         diseases: JSON list of diseases, for labels of the open-ended task.
+        slices: Columns whose values group the reports; those of `SLICES` that are not there are left out.
     """
 
     report_id: str = "report_id"
@@ -55,6 +58,7 @@ class TableColumns:
     impression: str = "impression"
     text: str = "text"
     diseases: str = "diseases"
+    slices: tuple[str, ...] = SLICES
 
 
 _SECTIONS = ("indication", "comparison", "findings", "impression", "text")
@@ -102,6 +106,8 @@ def read_table(
         labeler = _labeler(labels_from, corpus, file)
     elif labelled:
         notes.append(f"{len(labelled)} label columns left aside: --curated or --labels-from NAME takes them")
+    if grouped := [name for name in named.slices if name in found]:
+        notes.append(f"slices for `teachback evaluate --by`: {', '.join(grouped)}")
     source = Corpus(corpus, licence, egress, str(file), file_version(file))
     entries = _entries(file, corpus, named, labeler, scope)
     return Reading(source, entries, (labeler,) if labeler else (), total, notes)
@@ -125,7 +131,9 @@ def _survey(file: Path, named: TableColumns) -> tuple[int, list[str]]:
 
 def _check_columns(file: Path, named: TableColumns, found: Sequence[str]) -> None:
     wanted, standard = asdict(named), asdict(TableColumns())
-    missing = [name for what, name in wanted.items() if name != standard[what] and name not in found]
+    given = {what: name for what, name in wanted.items() if what != "slices" and name != standard[what]}
+    columns = [*given.values(), *(name for name in named.slices if name not in SLICES)]
+    missing = [name for name in columns if name not in found]
     if missing:
         raise SettingError(f"{file} has no column {', '.join(missing)}", f"it has: {', '.join(found[:20])}")
     if not any(wanted[name] in found for name in ("findings", "impression", "text")):
@@ -160,7 +168,8 @@ def _entries(
             except ValueError as error:
                 yield Skipped(file.name, number, "unknown status or disease", str(error), report_id)
                 continue
-        yield Entry(Report(report_id, corpus, sections, subject), labels, file.name, number)
+        slices = {name: text for name in named.slices if (text := _text(cells.get(name)))}
+        yield Entry(Report(report_id, corpus, sections, subject, slices), labels, file.name, number)
 
 
 def _labels(

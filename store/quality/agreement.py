@@ -30,12 +30,14 @@ class FindingAgreement:
         n: Reports that both labelers labelled.
         accuracy: Share of equal statuses.
         kappa: Cohen's kappa.
+        confusion: Reports by status of a (rows) and of b (columns), in the order of `STATUSES`.
     """
 
     finding: str
     n: int
     accuracy: Estimate
     kappa: Estimate
+    confusion: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,13 @@ class Agreement:
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON-ready values; undefined figures are None."""
         findings = [
-            {"finding": f.finding, "n": f.n, "accuracy": f.accuracy.as_dict(), "kappa": f.kappa.as_dict()}
+            {
+                "finding": f.finding,
+                "n": f.n,
+                "accuracy": f.accuracy.as_dict(),
+                "kappa": f.kappa.as_dict(),
+                "confusion": [list(row) for row in f.confusion],
+            }
             for f in self.findings
         ]
         return {
@@ -137,7 +145,10 @@ def agreement(
     return Agreement(
         accuracy=estimates[-1][0],
         kappa=estimates[-1][1],
-        findings=tuple(FindingAgreement(name, int(table[i].sum()), *estimates[i]) for i, name in enumerate(FINDINGS)),
+        findings=tuple(
+            FindingAgreement(name, int(table[i].sum()), *estimates[i], _plain(table[i]))
+            for i, name in enumerate(FINDINGS)
+        ),
         statuses=tuple(
             StatusAgreement(
                 status,
@@ -147,11 +158,15 @@ def agreement(
             )
             for i, status in enumerate(STATUSES)
         ),
-        confusion=tuple(tuple(int(cell) for cell in row) for row in pooled),
+        confusion=_plain(pooled),
         n_reports=int(both.sum()),
         n_clusters=len(sums),
         n_cells=int(total.sum()),
     )
+
+
+def _plain(table: Counts) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(cell) for cell in row) for row in table)
 
 
 def _pairs(a: npt.NDArray[np.int8], b: npt.NDArray[np.int8]) -> Counts:

@@ -1,14 +1,14 @@
 """Open-ended diseases: how well one list of (phrase, ICD-10-CM code) a report matches another.
 
-The paper that Teachback starts from (arXiv 2409.16563) does not publish its matching rule, so two rules are reported
-and never mixed: the phrase is the same after normalisation, or the code's ICD-10 category (its first three characters)
-is the same. Lists are compared as sets, report by report. Diseases without a usable code cannot match by category: they
-are left out of that rule, in both lists, and counted.
+The paper that Teachback starts from (arXiv 2409.16563) does not publish its matching rule, so five rules are reported
+side by side and never mixed: the phrases are equal (`exact`), or equal without case and punctuation (`normalised`), or
+synonyms (`synonym`, see `synonyms`); the codes are of the same ICD-10 category, their first three characters (`icd3`),
+or equal (`icd`). Lists are compared as sets, report by report. Diseases without a usable code cannot match by code:
+they are left out of these rules, in both lists, and counted.
 """
 
 import re
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,21 +17,25 @@ import numpy as np
 import numpy.typing as npt
 
 from teachback.store.quality.bootstrap import Counts, Estimate, Floats, cluster_sums, estimate, resample_sums
+from teachback.store.quality.synonyms import concept_of, normalise_phrase
 
 __all__ = [
+    "RULES",
     "Disease",
     "DiseaseF1",
     "DiseaseReport",
     "evaluate_diseases",
     "fetch_diseases",
     "icd_category",
-    "normalise_phrase",
+    "icd_code",
 ]
 
 Disease = tuple[str, str | None]
 
 _CATEGORY = re.compile(r"[A-Z][0-9][0-9A-Z]")
-_NOT_WORD = re.compile(r"[\W_]+")
+_CODE = re.compile(r"[A-Z][0-9][0-9A-Z]{1,5}")
+
+RULES = ("exact", "normalised", "synonym", "icd3", "icd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,14 @@ class DiseaseF1:
     """Micro figures by one matching rule.
 
     Attributes:
-        rule: `exact` or `icd3`.
+        rule: One of `RULES`.
         precision: tp / (tp + fp).
         recall: tp / (tp + fn).
         f1: 2 tp / (2 tp + fp + fn).
         tp: Diseases in both lists.
         fp: Diseases that only the labeler names.
         fn: Diseases that only the curated list names.
-        left_out: Diseases of either list without a usable code; 0 for `exact`.
+        left_out: Diseases of either list without a usable code; 0 where phrases are compared.
     """
 
     rule: str
@@ -66,28 +70,26 @@ class DiseaseF1:
 
 @dataclass(frozen=True, slots=True)
 class DiseaseReport:
-    """How well a labeler's diseases match the curated ones, by either rule.
+    """How well a labeler's diseases match the curated ones, by each rule.
 
     Attributes:
-        exact: By normalised phrase.
-        icd3: By ICD-10 category.
+        rules: The five rules, in the order of `RULES`.
         n_reports: Reports compared.
         n_clusters: Clusters that these reports belong to.
     """
 
-    exact: DiseaseF1
-    icd3: DiseaseF1
+    rules: tuple[DiseaseF1, ...]
     n_reports: int
     n_clusters: int
 
+    def by(self, rule: str) -> DiseaseF1:
+        """Return the figures by one rule."""
+        return self.rules[RULES.index(rule)]
+
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-ready values; undefined figures are None."""
-        return {
-            "exact": self.exact.as_dict(),
-            "icd3": self.icd3.as_dict(),
-            "n_reports": self.n_reports,
-            "n_clusters": self.n_clusters,
-        }
+        """Return everything as JSON-ready values, each rule by its name; undefined figures are None."""
+        rules = {figures.rule: figures.as_dict() for figures in self.rules}
+        return {**rules, "n_reports": self.n_reports, "n_clusters": self.n_clusters}
 
 
 def evaluate_diseases(
@@ -127,7 +129,7 @@ def evaluate_diseases(
         left_out = sum(missing for side in sides for _, missing in side)
         return DiseaseF1(rule, precision, recall, f1, tp, called - tp, positives - tp, left_out)
 
-    return DiseaseReport(by_rule("exact"), by_rule("icd3"), len(truth), len(np.unique(clusters)))
+    return DiseaseReport(tuple(by_rule(rule) for rule in RULES), len(truth), len(np.unique(clusters)))
 
 
 def fetch_diseases(
@@ -156,20 +158,32 @@ def fetch_diseases(
     return [tuple(by_report.get(report_id, ())) for report_id in report_ids]
 
 
-def normalise_phrase(phrase: str) -> str:
-    """Return a phrase without case, punctuation, width variants and repeated spaces."""
-    return _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", phrase).casefold()).strip()
-
-
 def icd_category(code: str | None) -> str | None:
     """Return the ICD-10 category of a code, `J18` of `j18.9`; None when it is no ICD-10 code."""
     match = _CATEGORY.match((code or "").strip().upper())
     return match[0] if match else None
 
 
+def icd_code(code: str | None) -> str | None:
+    """Return an ICD-10-CM code without its point, `J189` of `j18.9`; None when it is none."""
+    plain = (code or "").strip().upper().replace(".", "")
+    return plain if _CODE.fullmatch(plain) else None
+
+
+_OF_PHRASE: dict[str, Callable[[str], str]] = {
+    "exact": str,
+    "normalised": normalise_phrase,
+    "synonym": concept_of,
+}
+_OF_CODE: dict[str, Callable[[str | None], str | None]] = {"icd3": icd_category, "icd": icd_code}
+
+
 def _keys(diseases: Sequence[Disease], rule: str) -> tuple[set[str], int]:
     """What a list is compared by, and how many of its diseases cannot be."""
-    keys = [normalise_phrase(phrase) if rule == "exact" else icd_category(code) for phrase, code in diseases]
+    if rule in _OF_PHRASE:
+        keys: list[str | None] = [_OF_PHRASE[rule](phrase) for phrase, _ in diseases]
+    else:
+        keys = [_OF_CODE[rule](code) for _, code in diseases]
     return {key for key in keys if key}, sum(not key for key in keys)
 
 

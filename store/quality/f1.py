@@ -6,7 +6,8 @@ are percentile bootstraps by cluster, see `bootstrap`.
 Where a finding has neither positives nor predicted positives, its F1 is 0/0: undefined (NaN), not 0 (scikit-learn's
 default) and not 1. Macro-F1 is the mean over the findings that have a curated positive; such a finding always has an F1
 on all reports, but may lose it in a resample that draws none of its positives, and that resample's mean then leaves it
-out. A paired difference leaves it out for both labelers as soon as it is undefined for one of them.
+out. Weighted F1 is the mean over the findings weighted by their curated positives, so one without any counts nothing. A
+paired difference leaves it out for both labelers as soon as it is undefined for one of them.
 """
 
 import math
@@ -21,8 +22,11 @@ from teachback.store.label import FINDINGS, STATUSES, Status
 from teachback.store.quality.bootstrap import Counts, Estimate, Floats, cluster_sums, estimate, resample_sums
 
 __all__ = [
+    "POSITIVE",
+    "Codes",
     "F1Report",
     "FindingF1",
+    "Mask",
     "PairedReport",
     "evaluate_statuses",
     "f1_score",
@@ -75,6 +79,7 @@ class F1Report:
     Attributes:
         micro: Micro-F1: all cells (report x finding) in one count.
         macro: Macro-F1: the mean of the F1s of `macro_findings`.
+        weighted: The same mean, each finding weighted by its curated positives.
         precision: Micro-precision.
         recall: Micro-recall.
         findings: The 13 findings, in the order of `FINDINGS`.
@@ -93,6 +98,7 @@ class F1Report:
 
     micro: Estimate
     macro: Estimate
+    weighted: Estimate
     precision: Estimate
     recall: Estimate
     findings: tuple[FindingF1, ...]
@@ -181,8 +187,8 @@ def evaluate_statuses(
     known, is_true = truth >= 0, mask_of(truth, positive)
     says = mask_of(predicted, positive) & known
     sums = cluster_sums(_stack(says & is_true, says, is_true), clusters)
-    scores = _scores(sums.sum(axis=0))
-    drawn = _scores(resample_sums(sums, n_boot, seed))
+    resampled = resample_sums(sums, n_boot, seed)
+    scores, drawn = _scores(sums.sum(axis=0)), _scores(resampled)
     tp, called, positives = _split(sums.sum(axis=0))
     counted = positives > 0
 
@@ -208,6 +214,7 @@ def evaluate_statuses(
     return F1Report(
         micro=interval(2, -1),
         macro=estimate(float(_mean(scores[2, :-1][counted])), _mean(drawn[:, 2, :-1][:, counted]), level),
+        weighted=estimate(float(_weighted(scores, positives)), _weighted(drawn, _split(resampled)[2]), level),
         precision=interval(0, -1),
         recall=interval(1, -1),
         findings=findings,
@@ -331,6 +338,12 @@ def _mean(values: Floats) -> Floats:
     total = np.where(defined, values, 0.0).sum(axis=-1)
     n = defined.sum(axis=-1)
     return _ratio(np.asarray(total), np.asarray(n))
+
+
+def _weighted(scores: Floats, positives: Counts) -> Floats:
+    """(..., 3, 14) scores -> (...), the F1s of the findings weighted by their positives; NaN where there is none."""
+    f1 = np.nan_to_num(scores[..., 2, :-1])
+    return _ratio(np.asarray((f1 * positives).sum(axis=-1)), np.asarray(positives.sum(axis=-1)))
 
 
 def _check(truth: Codes, predicted: Codes, clusters: npt.NDArray[np.integer]) -> None:

@@ -18,9 +18,11 @@ __all__ = [
     "NO_LABEL",
     "StatusMatrix",
     "cluster_codes",
+    "fetch_cells",
     "fetch_curated",
     "fetch_labeler",
     "fetch_labelled",
+    "fetch_labelled_by",
     "fetch_taught",
     "fetch_teacher",
 ]
@@ -74,6 +76,16 @@ def fetch_labelled(
     return _matrix(connection, "labels", "labeler_id = ?", (labeler_id,), split, corpus)
 
 
+def fetch_labelled_by(
+    connection: duckdb.DuckDBPyConnection,
+    labeler_ids: Sequence[str],
+    split: str | None = None,
+    corpus: str | None = None,
+) -> StatusMatrix:
+    """Read the reports that any of some labelers labelled, without statuses, like `fetch_curated`."""
+    return _reports(connection, "labels", "labeler_id IN (SELECT unnest(?::VARCHAR[]))", (labeler_ids,), split, corpus)
+
+
 def fetch_taught(
     connection: duckdb.DuckDBPyConnection, teacher_id: str, split: str | None = None, corpus: str | None = None
 ) -> StatusMatrix:
@@ -94,7 +106,7 @@ def fetch_labeler(
     Returns:
         Codes, shape `(N, 13)`.
     """
-    return _fill(connection, "labels", "labeler_id = ?", (labeler_id,), report_ids)
+    return _codes(connection, "labels", "labeler_id = ?", (labeler_id,), report_ids)
 
 
 def fetch_teacher(
@@ -110,7 +122,7 @@ def fetch_teacher(
     Returns:
         Codes, shape `(N, 13)`.
     """
-    return _fill(connection, "teacher_labels", "teacher_id = ?", (teacher_id,), report_ids)
+    return _codes(connection, "teacher_labels", "teacher_id = ?", (teacher_id,), report_ids)
 
 
 def cluster_codes(groups: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -127,6 +139,18 @@ def _matrix(
     split: str | None,
     corpus: str | None,
 ) -> StatusMatrix:
+    reports = _reports(connection, source, condition, parameters, split, corpus)
+    return replace(reports, codes=_codes(connection, source, condition, parameters, reports.report_ids))
+
+
+def _reports(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    condition: str,
+    parameters: Sequence[Any],
+    split: str | None,
+    corpus: str | None,
+) -> StatusMatrix:
     rows = connection.execute(
         "SELECT r.report_id, coalesce(s.group_id, r.subject_id, r.report_id) FROM reports r "
         "LEFT JOIN splits s ON s.report_id = r.report_id "
@@ -135,9 +159,31 @@ def _matrix(
         "ORDER BY r.report_id",
         [*parameters, *(name for name in (split, corpus) if name is not None)],
     ).fetchall()
-    report_ids = tuple(row[0] for row in rows)
-    codes = _fill(connection, source, condition, parameters, report_ids)
-    return StatusMatrix(report_ids, cluster_codes([row[1] for row in rows]), codes)
+    codes = np.full((len(rows), len(FINDINGS)), NO_LABEL, dtype=np.int8)
+    return StatusMatrix(tuple(row[0] for row in rows), cluster_codes([row[1] for row in rows]), codes)
+
+
+def fetch_cells(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    column: str,
+    named: str,
+    report_ids: Sequence[str],
+    expression: str,
+    cells: npt.NDArray[Any],
+) -> None:
+    """Fill an array with something of each label of a labeler or teacher, such as its confidence.
+
+    Args:
+        connection: A store or a snapshot.
+        source: The table or view of the labels, such as `labels`; of a labeler's own the newest of a target counts.
+        column: Its column that names whose labels they are.
+        named: Whose.
+        report_ids: The reports, N of them.
+        expression: What of a label, in SQL; NULL leaves the cell as it is.
+        cells: Shape `(N, 13)`, changed in place.
+    """
+    _fill(connection, source, f"{column} = ?", (named,), report_ids, expression, cells)
 
 
 def _fill(
@@ -146,23 +192,35 @@ def _fill(
     condition: str,
     parameters: Sequence[Any],
     report_ids: Sequence[str],
-) -> npt.NDArray[np.int8]:
-    codes = np.full((len(report_ids), len(FINDINGS)), NO_LABEL, dtype=np.int8)
+    expression: str,
+    cells: npt.NDArray[Any],
+) -> None:
     if not report_ids:
-        return codes
+        return
     # The views hold one label a target; of a labeler's own labels the newest counts.
     newest = "QUALIFY row_number() OVER (PARTITION BY w.place, target ORDER BY created_at DESC, label_id) = 1"
     wanted = pa.table({"report_id": list(report_ids), "place": np.arange(len(report_ids), dtype=np.int64)})
     connection.register("wanted_reports", wanted)
     try:
         found = connection.execute(
-            f"SELECT w.place, {_COLUMN} AS finding, {_CODE} AS code "
+            f"SELECT place, finding, cell FROM (SELECT w.place, {_COLUMN} AS finding, {expression} AS cell "
             f"FROM {source} l JOIN wanted_reports w USING (report_id) "
             f"WHERE {condition} AND task = 'findings' AND target IN ({', '.join('?' * len(FINDINGS))}) "
-            f"{newest if source == 'labels' else ''}",
+            f"{newest if source == 'labels' else ''}) WHERE cell IS NOT NULL",
             [*parameters, *FINDINGS],
         ).fetchnumpy()
     finally:
         connection.unregister("wanted_reports")
-    codes[found["place"], found["finding"]] = found["code"]
+    cells[found["place"], found["finding"]] = found["cell"]
+
+
+def _codes(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    condition: str,
+    parameters: Sequence[Any],
+    report_ids: Sequence[str],
+) -> npt.NDArray[np.int8]:
+    codes = np.full((len(report_ids), len(FINDINGS)), NO_LABEL, dtype=np.int8)
+    _fill(connection, source, condition, parameters, report_ids, _CODE, codes)
     return codes

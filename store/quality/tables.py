@@ -29,9 +29,9 @@ def evaluation_rows(
 ) -> list[dict[str, Any]]:
     """Return rows for the table `evaluations`; equal figures have equal ids, so writing twice adds nothing.
 
-    Metrics are `micro_f1`, `macro_f1`, `precision`, `recall`, and `f1`, `precision`, `recall` a finding; a paired
-    report gives `delta_micro_f1`, `delta_macro_f1` and `delta_f1`; an agreement `accuracy` and `kappa`; diseases
-    `exact_f1`, `icd3_f1` and their precision and recall.
+    Metrics are `micro_f1`, `macro_f1`, `weighted_f1`, `precision`, `recall`, and `f1`, `precision`, `recall` a finding;
+    a paired report gives `delta_micro_f1`, `delta_macro_f1` and `delta_f1`; an agreement `accuracy` and `kappa`;
+    diseases `exact_f1`, `normalised_f1`, `synonym_f1`, `icd3_f1`, `icd_f1` and their precision and recall.
 
     Args:
         figures: What was measured.
@@ -62,7 +62,7 @@ def _list_figures(figures: F1Report | PairedReport | DiseaseReport | Agreement) 
     if isinstance(figures, DiseaseReport):
         return [
             (f"{by.rule}_{metric}", ALL_TARGETS, figures.n_reports, by.tp + by.fn, getattr(by, metric))
-            for by in (figures.exact, figures.icd3)
+            for by in figures.rules
             for metric in ("f1", "precision", "recall")
         ]
     return [
@@ -79,6 +79,7 @@ def _of_f1(report: F1Report) -> list[_Figure]:
         for metric, estimate in (
             ("micro_f1", report.micro),
             ("macro_f1", report.macro),
+            ("weighted_f1", report.weighted),
             ("precision", report.precision),
             ("recall", report.recall),
         )

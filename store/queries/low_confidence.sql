@@ -3,10 +3,15 @@
 -- waits: yes
 -- param below = 0.6: only labels less sure than this
 -- param most = 50: how many to list
+WITH least AS (
+    SELECT target, labeler_id, status, confidence, confidence_source, report_id, label_id
+    FROM labels
+    WHERE confidence < $below
+    ORDER BY confidence, label_id
+    LIMIT $most
+)
 SELECT l.target, b.name AS labeler, l.status, round(l.confidence, 3) AS confidence, l.confidence_source AS source,
     l.report_id, l.label_id
-FROM labels l
+FROM least l
 JOIN labelers b USING (labeler_id)
-WHERE l.confidence < $below
 ORDER BY l.confidence, l.label_id
-LIMIT $most

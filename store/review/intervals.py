@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Counted", "Interval", "beta_quantile", "exact_interval", "stratified_interval"]
+__all__ = ["Counted", "Interval", "beta_quantile", "binomial_interval", "exact_interval", "stratified_interval"]
 
 _TINY = 1e-300  # in place of a zero divisor
 _CONVERGED = 1e-13
@@ -78,6 +78,22 @@ def stratified_interval(strata: Sequence[Counted], level: float = 0.95) -> Inter
     inner = exact_interval(known[0], level) if len(known) == 1 else _weighted_interval(known, level)
     share = population / total
     return Interval(inner.value, inner.low * share, inner.high * share + 1 - share)
+
+
+def binomial_interval(part: int, whole: int, level: float = 0.95) -> Interval:
+    """Estimate a share from independent trials: Clopper and Pearson's interval.
+
+    Args:
+        part: Trials with the outcome.
+        whole: Trials; 0 gives NaN between 0 and 1.
+        level: Coverage, at least; each tail has half of the rest.
+    """
+    if not whole:
+        return Interval(math.nan, 0.0, 1.0)
+    tail = (1 - level) / 2
+    low = beta_quantile(tail, part, whole - part + 1) if part else 0.0
+    high = beta_quantile(1 - tail, part + 1, whole - part) if part < whole else 1.0
+    return Interval(part / whole, low, high)
 
 
 def exact_interval(stratum: Counted, level: float = 0.95) -> Interval:

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.store.judged_store import judged_store
 from typer.testing import CliRunner
 
 from teachback.cli import app
-from teachback.errors import StoreError
+from teachback.errors import StoreError, TeachbackError
 from teachback.store.database import Store, snapshot_path
 from teachback.store.label import FINDINGS, Label, Labeler, Status
 from teachback.store.report import Report
@@ -149,3 +150,59 @@ def test_against_curated_labels_only_being_positive_differs(store: Path) -> None
         ("r10", "uncertain", "present"),
         ("r11", "uncertain", "present"),
     ]
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return judged_store(tmp_path_factory.mktemp("judged"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (("--by", "sex", "--split", "all"), ("sex", "(unknown)", "weighted", "student")),
+        (("--by", "finding"), ("Pleural Effusion", "F1 [95 %]")),
+        (("--table", "confusion"), ("rule (columns)", "unmentioned")),
+        (("--table", "calibration"), ("calibration error", "Brier", "llm:m")),
+        (("--table", "agreement", "--per-finding"), ("Krippendorff's alpha of 3 labelers", "kappa", "Edema")),
+        (("--table", "drift", "--per-finding"), ("round 1", "bits", "Edema")),
+        (("--table", "rare", "--few", "10"), ("fewer than 10 positives", "recall [95 %]")),
+        (("--table", "diseases", "--split", "all"), ("exact", "normalised", "synonym", "icd3", "left out")),
+    ],
+)
+def test_people_and_programs_see_the_same(judged: Path, asked: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    printed = run(str(judged), *asked, "--n-boot", "50")
+    for words in (*shown, "snapshot is"):
+        assert words in printed
+    assert max(map(len, printed.splitlines())) <= 140
+    found = json.loads(run(str(judged), *asked, "--n-boot", "50", "--json"))
+    assert any(isinstance(value, list) and value for name, value in found.items() if name != "notes")
+    assert found["snapshot_age_s"] >= 0
+
+
+def test_a_figure_by_group_is_the_standings_figure(judged: Path) -> None:
+    standings = json.loads(run(str(judged), "--n-boot", "0", "--only", "rule", "--json"))
+    grouped = json.loads(run(str(judged), "--n-boot", "0", "--only", "rule", "--by", "finding", "--json"))
+    by_finding = {f["finding"]: f["f1"]["value"] for f in standings["labelers"][0]["figures"]["findings"]}
+    assert {g["group"]: g["micro"]["value"] for g in grouped["groups"]} == by_finding
+
+
+def test_the_reliability_is_drawn(judged: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "reliability.svg"
+    printed = run(str(judged), "--table", "calibration", "--plot", str(picture), "--n-boot", "20")
+    assert str(picture) in printed.replace("\n", "")
+    assert picture.read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        (("--by", "site"), "no report has the slice 'site'"),
+        (("--by", "sex", "--table", "rare"), "--by groups the standings, not rare"),
+        (("--plot", "x.svg"), "--plot draws the calibration"),
+        (("--only", "nobody"), "no labeler is called 'nobody'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(judged: Path, asked: tuple[str, ...], problem: str) -> None:
+    with pytest.raises(TeachbackError, match=problem):
+        run(str(judged), *asked)

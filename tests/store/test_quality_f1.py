@@ -46,6 +46,8 @@ def test_counts_by_hand() -> None:
     # micro: tp 2, fp 2, fn 1: 4 / 7; macro over the two findings with positives: (0.4 + 1) / 2
     assert report.micro.value == pytest.approx(4 / 7)
     assert report.macro.value == pytest.approx(0.7)
+    # weighted: two positives at 0.4, one at 1
+    assert report.weighted.value == pytest.approx((2 * 0.4 + 1) / 3)
     assert report.macro_findings == FINDINGS[:2]
     assert (report.positives, report.predicted_positives, report.abstained) == (3, 4, 1)
     assert report.n_cells == 4 + 1 + 11 * 4
@@ -92,6 +94,7 @@ def test_matches_scikit_learn() -> None:
     t, p = truth == PRESENT, said == PRESENT
     assert report.micro.value == pytest.approx(metrics.f1_score(t, p, average="micro"))
     assert report.macro.value == pytest.approx(metrics.f1_score(t, p, average="macro"))
+    assert report.weighted.value == pytest.approx(metrics.f1_score(t, p, average="weighted"))
     for i, finding in enumerate(report.findings):
         expected = metrics.precision_recall_fscore_support(t[:, i], p[:, i], average="binary")[:3]
         assert (finding.precision.value, finding.recall.value, finding.f1.value) == pytest.approx(expected)

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from teachback.errors import StoreError
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, Label, Labeler
-from teachback.store.quality.standings import Standings, fetch_subjects, find_subject, rank_subjects
+from teachback.store.quality.standings import Standings, rank_subjects
+from teachback.store.quality.subjects import fetch_compared, fetch_subjects, find_subject
 from teachback.store.report import Report
 from teachback.store.rows import label_row, labeler_row, report_row
 
@@ -37,6 +39,10 @@ def statuses(labeler: Labeler, present: Sequence[int], reports: Sequence[int]) -
         for i in reports
         for finding in FINDINGS
     ]
+
+
+def rank(store: Store, **asked: Any) -> Standings:
+    return rank_subjects(store.connection, fetch_compared(store.connection, **asked), n_boot=20)
 
 
 @pytest.fixture
@@ -93,7 +99,7 @@ def counts(standings: Standings) -> dict[str, tuple[int, int, int, int]]:
 
 
 def test_everyone_against_the_curated_labels(store: Store) -> None:
-    standings = rank_subjects(store.connection, split="gate", n_boot=20)
+    standings = rank(store, split="gate")
     # curated present in r0 and r2 of the four. Each is judged on what it labelled: n, tp, fp, fn
     assert counts(standings) == {
         "round 2 feedback": (4, 2, 0, 0),
@@ -108,30 +114,30 @@ def test_everyone_against_the_curated_labels(store: Store) -> None:
 
 
 def test_common_reports_only(store: Store) -> None:
-    standings = rank_subjects(store.connection, split="gate", common=True, n_boot=20)
+    standings = rank(store, split="gate", common=True)
     assert {n for n, *_ in counts(standings).values()} == {3}
     assert any("only the 3 reports" in note for note in standings.notes)
 
 
 def test_students_stay_off_test_unless_it_is_named(store: Store) -> None:
-    everything = rank_subjects(store.connection, n_boot=20)
+    everything = rank(store)
     assert counts(everything)["round 2 feedback"] == (4, 2, 0, 0)
     assert counts(everything)["rule"] == (6, 1, 1, 2)
     assert any("--split test" in note for note in everything.notes)
-    assert counts(rank_subjects(store.connection, split="test", n_boot=20)) == {
+    assert counts(rank(store, split="test")) == {
         "round 2 feedback": (2, 0, 1, 1),
         "rule": (2, 0, 0, 1),
     }
 
 
 def test_everyone_against_one_labeler(store: Store) -> None:
-    standings = rank_subjects(store.connection, split="gate", against="rule", n_boot=20)
+    standings = rank(store, split="gate", against="rule")
     assert standings.reference == "rule"
     by_name = {row.subject.name: row for row in standings.rows}
     assert set(by_name) == {"reader", "llm:stand-in", "teacher", "round 2 feedback"}
     # of the reader's 4 x 13 cells two differ from the rules' (effusion in r1 and in r2)
     assert by_name["reader"].agreement.accuracy.value == pytest.approx(50 / 52)
-    taught = rank_subjects(store.connection, against="teacher", n_boot=20)
+    taught = rank(store, against="teacher")
     assert (taught.reference, taught.n_reports) == ("teacher", 3)
 
 
@@ -159,16 +165,16 @@ def test_equal_names_are_told_apart(store: Store) -> None:
 def test_cells_without_a_status_are_said(store: Store) -> None:
     store.write({"labels": [label_row(Label("r0", "findings", FINDINGS[0], "present", "lbr_x", "full"))]})
     store.write({"labelers": [{**labeler_row(Labeler("rule", "sparse", "1")), "labeler_id": "lbr_x"}]})
-    standings = rank_subjects(store.connection, split="gate", n_boot=20)
+    standings = rank(store, split="gate")
     assert any("sparse gave no status in 12 cells" in note for note in standings.notes)
 
 
 def test_what_is_missing_is_said_with_its_remedy(tmp_path: Path) -> None:
     with Store(tmp_path / "empty.duckdb") as store:
         with pytest.raises(StoreError, match=r"no curated labels.*\n.*import"):
-            rank_subjects(store.connection)
+            rank(store)
         with pytest.raises(StoreError, match=r"no report has a split yet.*\n.*--split all"):
-            rank_subjects(store.connection, split="gate")
+            rank(store, split="gate")
         store.write(
             {
                 "reports": [report_row(Report("r0", "one", {"text": "Clear."}))],
@@ -178,6 +184,6 @@ def test_what_is_missing_is_said_with_its_remedy(tmp_path: Path) -> None:
             }
         )
         with pytest.raises(StoreError, match=r"nobody else has labelled the 1 reports.*\n.*teachback label"):
-            rank_subjects(store.connection)
+            rank(store)
         with pytest.raises(StoreError, match="no curated labels in split 'gate' in corpus 'x'"):
-            rank_subjects(store.connection, split="gate", corpus="x")
+            rank(store, split="gate", corpus="x")

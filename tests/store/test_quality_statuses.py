@@ -134,8 +134,8 @@ def test_evaluation_rows_are_written_once(store: Store) -> None:
     rule = fetch_labeler(store.connection, RULE.labeler_id, matrix.report_ids)
     report = evaluate_statuses(matrix.codes, rule, matrix.clusters, n_boot=10)
     rows = evaluation_rows(report, subject="rule", split="all", labeler_id=RULE.labeler_id)
-    assert len(rows) == 4 + 3 * 13
-    assert store.write({"evaluations": rows}) == {"evaluations": 43}
+    assert len(rows) == 5 + 3 * 13
+    assert store.write({"evaluations": rows}) == {"evaluations": 44}
     assert store.write({"evaluations": rows}) == {"evaluations": 0}
     found = store.connection.execute(
         "SELECT n, positives, value FROM evaluations WHERE metric = 'micro_f1' AND target = 'all'"

@@ -76,6 +76,10 @@ def table(
     impression_column: Annotated[str, typer.Option(help="The impression section.")] = "impression",
     indication_column: Annotated[str, typer.Option(help="The indication.")] = "indication",
     comparison_column: Annotated[str, typer.Option(help="Earlier images.")] = "comparison",
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="COLUMN", help="A column to group reports by, beside sex, age, site and year."),
+    ] = None,
     egress: Annotated[
         str, typer.Option(help="Where its text may go: any, zero-retention or local-only.")
     ] = "local-only",
@@ -96,7 +100,7 @@ def table(
 
     from teachback.errors import SettingError
     from teachback.store.corpora.imported import Egress
-    from teachback.store.corpora.table import TableColumns, read_table
+    from teachback.store.corpora.table import SLICES, TableColumns, read_table
     from teachback.store.report import SCOPES
 
     if scope not in SCOPES:
@@ -108,6 +112,7 @@ def table(
         subject_id=subject_column,
         indication=indication_column,
         comparison=comparison_column,
+        slices=(*SLICES, *(name for name in slices or () if name not in SLICES)),
         findings=findings_column,
         impression=impression_column,
         text=text_column,
@@ -161,6 +166,46 @@ def curated(
     from teachback.store.review.curated_table import read_curated_table
 
     _take_decisions(read_curated_table(file, reviewer), store, file, json_out)
+
+
+@app.command("slices")
+def slices_(
+    file: Annotated[
+        Path, typer.Argument(help="CSV, TSV, JSONL (.gz allowed) or Parquet: report_id or subject_id, and the slices.")
+    ],
+    store: Annotated[Path, typer.Option("--store", help="The store that has the reports.")] = DEFAULT_STORE,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="A column to take, as NAME or NAME=SLICE; sex, age, site and year when not given."),
+    ] = None,
+    json_out: JsonOption = False,
+) -> None:
+    """Take what is known of patients or origins, to judge labelers by it: `teachback evaluate --by sex`.
+
+    Example: teachback import slices mimic-iv/hosp/patients.csv.gz --column gender=sex --store labels.duckdb
+    """
+    import json
+
+    from rich.console import Console
+
+    from teachback.store.corpora.slices import take_slices
+    from teachback.store.database import Store
+
+    console = Console(stderr=True)
+    with Store(store, create=False) as opened, console.status("reading") as status:
+        summary = take_slices(opened, file, column or (), lambda read: status.update(f"reading: {read:,} rows"))
+    left_out = [{"file": s.file, "row": s.row, "why": s.why} for s in summary.first_skipped]
+    if json_out:
+        told = {"read": summary.read, "reports": summary.reports, "slices": dict(summary.slices)}
+        print(json.dumps(told | {"skipped": dict(summary.skipped), "first_skipped": left_out}, indent=2))
+        return
+    print(f"{file}: {summary.read:,} rows, about {summary.reports:,} reports of {store}")
+    for name, count in summary.slices.most_common():
+        print(f"new: {name} of {count:,} reports")
+    for reason, count in summary.skipped.most_common():
+        print(f"left out: {count:,}: {reason}")
+    for entry in left_out:
+        print(f"  {entry['file']}, row {entry['row']}: {entry['why']}")
 
 
 def _take_decisions(

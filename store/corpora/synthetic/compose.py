@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from teachback.store.corpora.synthetic.grammar import Draw, render, tidy
 from teachback.store.corpora.synthetic.mention import Pen
 from teachback.store.corpora.synthetic.narrate import asides, denials, device_statements, positives
-from teachback.store.corpora.synthetic.patient import Chest
+from teachback.store.corpora.synthetic.patient import Chest, age_of, sex_of
 from teachback.store.corpora.synthetic.style import Style
 from teachback.store.corpora.synthetic.truth import Statement
 from teachback.store.label import FINDINGS
@@ -76,8 +76,8 @@ def write_indication(chest: Chest, style: Style, draw: Draw) -> str:
     def one(kind: str) -> str:
         return render(draw.pick(lines[f"indication.{kind}"]), draw, {})
 
-    age = style.mask if style.mask in ("___", "XXXX") else str(28 + chest.subject % 61)
-    sex = (("man", "male", "M"), ("woman", "female", "F"))[chest.subject // 7 % 2]
+    age = style.mask if style.mask in ("___", "XXXX") else str(age_of(chest.subject))
+    sex = {"M": ("man", "male", "M"), "F": ("woman", "female", "F")}[sex_of(chest.subject)]
     who = draw.pick((f"{age}-year-old {draw.pick(sex)} with ", f"{age} year old {draw.pick(sex)}, ", "", ""))
     why = one("complaint") + (f", {one('history')}" if draw.chance(0.4) else "")
     ask = draw.pick((". ", ", ", " // ")) + one("question") if draw.chance(0.55) else ""

@@ -30,7 +30,7 @@ from teachback.errors import SettingError
 from teachback.store.corpora.synthetic.bank import PastedReport, load_bank
 from teachback.store.corpora.synthetic.compose import Composition, compose, write_comparison, write_indication
 from teachback.store.corpora.synthetic.grammar import Draw
-from teachback.store.corpora.synthetic.patient import Chest, draw_chest
+from teachback.store.corpora.synthetic.patient import Chest, age_of, draw_chest, sex_of
 from teachback.store.corpora.synthetic.prevalence import Rates, solve_rates
 from teachback.store.corpora.synthetic.style import Style, draw_style
 from teachback.store.corpora.synthetic.surface import joined, write_impression, write_sentences
@@ -88,7 +88,13 @@ def _report(seed: int, index: int, rates: Rates) -> SyntheticReport:
         stated = {name: aggregate(fact for s in part for fact in s.facts) for name, part in said.items()}
     statements = [statement for part in said.values() for statement in part]
     return SyntheticReport(
-        report=Report(f"syn-{seed}-{index:06d}", "synthetic", sections, f"syn-{seed}-p{chest.subject:06d}"),
+        report=Report(
+            f"syn-{seed}-{index:06d}",
+            "synthetic",
+            sections,
+            f"syn-{seed}-p{chest.subject:06d}",
+            {"sex": sex_of(chest.subject), "age": str(age_of(chest.subject))},
+        ),
         statuses=aggregate(fact for statement in statements for fact in statement.facts),
         diseases=_diseases(statements),
         statuses_by_section=stated,

@@ -13,7 +13,7 @@ from teachback.store.corpora.synthetic.grammar import Draw
 from teachback.store.corpora.synthetic.prevalence import Rates
 from teachback.store.label import FINDINGS, Status
 
-__all__ = ["Chest", "Detail", "draw_chest"]
+__all__ = ["Chest", "Detail", "age_of", "draw_chest", "sex_of"]
 
 _BLOCK = 12  # reports
 _VISITS: Mapping[int, float] = {1: 0.62, 2: 0.18, 3: 0.11, 4: 0.06, 6: 0.03}  # visits of a subject: share
@@ -94,6 +94,16 @@ _SAME_PROCESS = ("Consolidation", "Pneumonia")  # usually another name for what 
 _ONE_PLACE = 0.8  # share of subjects where it lies in the same place
 _PLURAL = {"s": "s", "y": "ies", "x": "ces", "a": ""}
 _SINGULAR = {"s": "", "y": "y", "x": "x", "a": "a~ "}
+
+
+def age_of(subject: int) -> int:
+    """Return a subject's age in years, the same at each visit."""
+    return 28 + subject % 61
+
+
+def sex_of(subject: int) -> str:
+    """Return a subject's sex, `F` or `M`."""
+    return "MF"[subject // 7 % 2]
 
 
 @dataclass(frozen=True, slots=True)

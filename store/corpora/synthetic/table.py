@@ -1,8 +1,8 @@
 """Write synthetic reports as a table, row by row: JSONL, CSV or Parquet, told by the file's name.
 
-The columns are those that `teachback import table` reads: `report_id`, `subject_id`, the sections, `text` (the whole
-report), one column a finding with CheXpert's value (1, 0, -1, blank), and `diseases` as a JSON list. The file appears
-whole or not at all.
+The columns are those that `teachback import table` reads: `report_id`, `subject_id`, `sex`, `age`, the sections,
+`text` (the whole report), one column a finding with CheXpert's value (1, 0, -1, blank), and `diseases` as a JSON list.
+The file appears whole or not at all.
 """
 
 import csv
@@ -21,8 +21,9 @@ from teachback.store.label import FINDINGS, Status, to_chexpert
 
 __all__ = ["COLUMNS", "FORMATS", "TableTotals", "as_row", "write_table"]
 
+_SLICES = ("sex", "age")
 _SECTIONS = ("indication", "comparison", "findings", "impression")
-COLUMNS: tuple[str, ...] = ("report_id", "subject_id", *_SECTIONS, "text", *FINDINGS, "diseases")
+COLUMNS: tuple[str, ...] = ("report_id", "subject_id", *_SLICES, *_SECTIONS, "text", *FINDINGS, "diseases")
 FORMATS: tuple[str, ...] = (".jsonl", ".csv", ".parquet")
 
 _GROUP = 5_000  # rows in one Parquet row group, all that is held in memory
@@ -51,6 +52,7 @@ def as_row(written: SyntheticReport) -> dict[str, Any]:
     """Return the report as one row, None where it has no such section or no status."""
     report = written.report
     row: dict[str, Any] = {"report_id": report.report_id, "subject_id": report.subject_id}
+    row |= {name: report.slices.get(name) for name in _SLICES}
     row |= {section: report.sections.get(section) for section in _SECTIONS}
     row["text"] = written.text
     row |= {finding: to_chexpert(written.statuses[finding]) for finding in FINDINGS}
