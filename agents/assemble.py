@@ -237,7 +237,7 @@ def teach_store(
     with ExitStack() as stack:
         stack.enter_context(rare_collections())
         writer = stack.enter_context(Writer(store))
-        connection = stack.enter_context(duckdb.connect(str(store)))
+        connection = stack.enter_context(writer.reader())
         if settings.llm == "stand-in":
             base_url = stack.enter_context(stand_in_endpoint())
             settings = replace(settings, endpoint=stand_in_settings(settings.endpoint, base_url))

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from teachback.errors import StoreError
+from teachback.store.encryption import connect_file
 from teachback.store.inbox import posted, refuse, remove
 from teachback.store.migrate import latest_version, migrate, schema_version
 from teachback.store.snapshots import Copying, collect_leftovers, snapshot_path
@@ -167,6 +168,10 @@ class Store:
         if not self._copying and self._dirty and time.monotonic() - self._published_at >= min_interval:
             self._start_copy()
         return self._copying is not None
+
+    def reader(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection of its own to the open store, for another thread to read what is committed."""
+        return self.connection.cursor()
 
     def _start_copy(self) -> None:
         self._published_at = time.monotonic()
@@ -317,7 +322,7 @@ def _connect(path: Path, *, read_only: bool, patience_s: float = 0.0) -> duckdb.
     until = time.monotonic() + patience_s
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only)
+            return connect_file(path, read_only=read_only)
         except duckdb.Error as error:  # a damaged file raises the base class itself
             if "Could not set lock" not in str(error):
                 raise StoreError(f"{path} is not a DuckDB store: {error}", "name another file") from error

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from teachback.errors import StoreError
@@ -53,6 +54,10 @@ class Writer:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def reader(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection to read with what is committed, beside the writing."""
+        return self._store.reader()
 
     def submit(self, rows: Rows) -> "Future[dict[str, int]]":
         """Queue rows for the next commit.

@@ -46,7 +46,7 @@ def label_in_batches(
         raise StoreError(f"there is no store at {store}", "import reports first: `teachback import --help`")
     with ExitStack() as stack:
         writer = stack.enter_context(Writer(store))
-        connection = stack.enter_context(duckdb.connect(str(store)))
+        connection = stack.enter_context(writer.reader())
         outcome = asyncio.run(_pass(writer, connection, settings, config, on_progress))
         return outcome, tally(connection, outcome.summary.teacher_id)
 

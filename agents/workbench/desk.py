@@ -66,7 +66,7 @@ def open_desk(store: Path, model: Model) -> Iterator[Desk]:
         raise StoreError(f"there is no store at {store}", "import reports first: `teachback import --help`")
     with ExitStack() as stack:
         writer = stack.enter_context(Writer(store))
-        connection = stack.enter_context(duckdb.connect(str(store)))
+        connection = stack.enter_context(writer.reader())
         endpoint = model.endpoint
         if model.llm == "stand-in":
             endpoint = stand_in_settings(endpoint, stack.enter_context(stand_in_endpoint()))

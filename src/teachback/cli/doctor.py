@@ -93,7 +93,15 @@ def examine(store: Path | None = None) -> list[Check]:
     trainable = checks[-1].state == "ok"
     with ThreadPoolExecutor() as pool:  # both import torch, which takes seconds
         checks += pool.map(lambda check: check(trainable), (_check_gpu, _check_nf4))
-    checks += [_check_key(), _check_endpoint(), _check_loopback(), _check_cores(), _check_memory(), _check_disk(store)]
+    checks += [
+        _check_key(),
+        _check_encryption(),
+        _check_endpoint(),
+        _check_loopback(),
+        _check_cores(),
+        _check_memory(),
+        _check_disk(store),
+    ]
     return checks + ([_check_store(store)] if store is not None else [])
 
 
@@ -167,6 +175,20 @@ def _check_key() -> Check:
         return Check("OPENAI_API_KEY", "ok", "set (not shown, not tried)")
     gives = "a hosted model as the LLM labeler and adjudicator; the stand-in needs none"
     return Check("OPENAI_API_KEY", "note", "not set", gives, "export OPENAI_API_KEY=...")
+
+
+def _check_encryption() -> Check:
+    from teachback.store.encryption import CIPHER, KEY, encryption_state
+
+    state = encryption_state()
+    if state == "on":
+        return Check("encryption", "ok", "stores are encrypted on disk (AES-GCM by OpenSSL)")
+    if state == "unsafe":
+        return Check("encryption", "note", f"for trials only: {CIPHER}=unsafe", "keys that hold", f"unset {CIPHER}")
+    if state == "off":
+        return Check("encryption", "note", f"{KEY} not set", "stores that are encrypted on disk", f"export {KEY}=...")
+    remedy = "with network, python -c \"import duckdb; duckdb.sql('INSTALL httpfs')\""
+    return Check("encryption", "missing", f"{KEY} is set, but DuckDB's httpfs is not there", "writing stores", remedy)
 
 
 def _check_endpoint() -> Check:
