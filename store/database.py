@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from teachback.errors import StoreError
-from teachback.store.encryption import connect_file
+from teachback.store.file import connect_file, create_file
 from teachback.store.inbox import posted, refuse, remove
 from teachback.store.migrate import latest_version, migrate, schema_version
 from teachback.store.snapshots import Copying, collect_leftovers, snapshot_path
@@ -76,6 +76,8 @@ class Store:
         if not create and not self.path.exists():
             raise StoreError(f"there is no store at {self.path}", "import reports first: `teachback import --help`")
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            create_file(self.path)
         self.connection = _connect(self.path, read_only=False, patience_s=patience_s)
         try:
             migrate(self.connection)

@@ -289,6 +289,7 @@ def _filters(request: Request) -> Filters:
         target=given.get("only", ""),
         corpus=given.get("corpus", ""),
         split=given.get("split", ""),
+        plan=given.get("plan", ""),
         second=given.get("second") == "1",
     )
 

@@ -7,7 +7,7 @@ it asks nothing of the store.
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -74,9 +74,12 @@ found AS (
         SELECT 'random', report_id, task, target, md5_number('{SEED}' || report_id || target) / 2.0 ** 128, NULL
         FROM cells WHERE task = 'findings' ORDER BY 5 DESC LIMIT {SAMPLE})
 )
-SELECT DISTINCT ON (f.why, f.report_id, f.task, f.target)
-    f.why, f.report_id, f.task, f.target, f.score::DOUBLE AS score, f.plan_id, r.corpus, s.split
-FROM found f JOIN reports r USING (report_id) LEFT JOIN splits s USING (report_id)
+SELECT DISTINCT ON (f.why, f.report_id, f.task, f.target, f.plan_id)
+    f.why, f.report_id, f.task, f.target, f.score::DOUBLE AS score, f.plan_id, p.name AS plan, r.corpus, s.split
+FROM found f
+JOIN reports r USING (report_id)
+LEFT JOIN splits s USING (report_id)
+LEFT JOIN audit_plans p USING (plan_id)
 """
 
 
@@ -110,6 +113,7 @@ class Filters:
         target: One target.
         corpus: One corpus.
         split: One split.
+        plan: What one audit plan drew, by its name.
         second: Also what another reviewer has decided, so that two can be compared.
     """
 
@@ -117,11 +121,13 @@ class Filters:
     target: str = ""
     corpus: str = ""
     split: str = ""
+    plan: str = ""
     second: bool = False
 
     def query(self) -> dict[str, str]:
         """Return them as they stand in an address; what lets all through is left out."""
         given = {"why": self.why, "only": self.target, "corpus": self.corpus, "split": self.split}
+        given["plan"] = self.plan
         return {name: value for name, value in given.items() if value} | ({"second": "1"} if self.second else {})
 
 
@@ -207,7 +213,7 @@ class ReviewQueue:
         with self._lock:
             self.refresh()
             self._note_decided(reviewer, filters.second)
-            conditions, values = _conditions(Filters("", filters.target, filters.corpus, filters.split))
+            conditions, values = _conditions(replace(filters, why=""))
             rows = self._memory.execute(
                 "SELECT why, count(*) FILTER (d.report_id IS NULL), count(*) FROM items LEFT JOIN decided d "
                 f"USING (report_id, task, target) WHERE {' AND '.join(conditions)} GROUP BY why",
@@ -221,7 +227,7 @@ class ReviewQueue:
         with self._lock:
             self.refresh()
             told = {}
-            for column in ("target", "corpus", "split"):
+            for column in ("target", "corpus", "split", "plan"):
                 condition = "task = 'findings'" if column == "target" else f"{column} IS NOT NULL"
                 rows = self._memory.execute(
                     f"SELECT DISTINCT {column} FROM items WHERE {condition} ORDER BY 1"
@@ -234,7 +240,8 @@ class ReviewQueue:
         with self._lock:
             self.refresh()
             rows = self._memory.execute(
-                "SELECT task, target, list(why ORDER BY rank) FROM items WHERE report_id = ? GROUP BY ALL", [report_id]
+                "SELECT task, target, list(DISTINCT why ORDER BY rank) FROM items WHERE report_id = ? GROUP BY ALL",
+                [report_id],
             ).fetchall()
         return {(task, target): whys for task, target, whys in rows}
 
@@ -266,6 +273,7 @@ def _skipped_by(step: Step, reviewer: str) -> bool:
 
 
 def _conditions(filters: Filters) -> tuple[list[str], list[str]]:
-    pairs = [("why", filters.why), ("target", filters.target), ("corpus", filters.corpus), ("split", filters.split)]
+    columns = ("why", "target", "corpus", "split", "plan")
+    pairs = [(column, str(getattr(filters, column))) for column in columns]
     given = [(f"{column} = ?", value) for column, value in pairs if value]
     return ["true", *(condition for condition, _ in given)], [value for _, value in given]

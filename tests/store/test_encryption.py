@@ -16,7 +16,7 @@ from teachback.cli import app
 from teachback.cli.doctor import examine
 from teachback.errors import SettingError, StoreError
 from teachback.store.database import Store, open_snapshot, snapshot_path
-from teachback.store.encryption import CIPHER, KEY, encryption_state
+from teachback.store.file import CIPHER, KEY, encryption_state
 from teachback.store.report import Report
 from teachback.store.rows import report_row
 

@@ -178,7 +178,7 @@ def _check_key() -> Check:
 
 
 def _check_encryption() -> Check:
-    from teachback.store.encryption import CIPHER, KEY, encryption_state
+    from teachback.store.file import CIPHER, KEY, encryption_state
 
     state = encryption_state()
     if state == "on":

@@ -1,9 +1,9 @@
-"""A store that is encrypted on disk (AES-GCM, by DuckDB itself), with its key from the environment.
+"""The DuckDB file as such: how it is made and opened, and its encryption (AES-GCM, by DuckDB itself) if there is a key.
 
-Store, log and snapshots are encrypted with the same key; so are a query's temporary files. Reading needs nothing more.
-For writing DuckDB asks for OpenSSL, which its extension httpfs brings: the random numbers of its own module are not
-good enough for keys. What stands outside the store is not encrypted: exports, a campaign's folder of artefacts, and
-for the moment until the writer takes it in, a decision of a reviewer.
+The key comes from the environment. Store, log and snapshots are encrypted with it, and a query's temporary files.
+Reading needs nothing more. For writing DuckDB asks for OpenSSL, which its extension httpfs brings: the random numbers
+of its own module are not good enough for keys. What stands outside the store is not encrypted: exports, a campaign's
+folder of artefacts, and for the moment until the writer takes it in, a decision of a reviewer.
 """
 
 import os
@@ -14,11 +14,15 @@ import duckdb
 
 from teachback.errors import SettingError, StoreError
 
-__all__ = ["CIPHER", "KEY", "connect_file", "encryption_state"]
+__all__ = ["CIPHER", "KEY", "STORAGE_VERSION", "connect_file", "create_file", "encryption_state"]
 
 KEY = "TEACHBACK_STORE_KEY"
 # `openssl`, or `unsafe`: DuckDB's own module, for trials where the extension cannot be had.
 CIPHER = "TEACHBACK_STORE_CIPHER"
+
+# What a DuckDB must be to open a store. DuckDB 2.0's own format is for 2.0 alone, and other tools (its command line,
+# DBeaver) come with an older one for a while; files are of the same size.
+STORAGE_VERSION = "v1.5.0"
 
 _ALIAS = "store"
 _GET_IT = "with network once: `python -c \"import duckdb; duckdb.sql('INSTALL httpfs')\"`"
@@ -49,6 +53,22 @@ def connect_file(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         if "Wrong encryption key" in str(error):
             raise StoreError(f"{path} is encrypted with another key than {KEY} has", "give the right one") from error
         raise
+
+
+def create_file(path: Path) -> None:
+    """Make an empty DuckDB file that other tools can open too: in the format of an older DuckDB, which costs nothing.
+
+    Raises:
+        SettingError: There is a key, and nothing to encrypt with.
+        duckdb.Error: The file cannot be made.
+    """
+    key = os.environ.get(KEY)
+    with duckdb.connect() as connection:
+        if key:
+            _load_cipher(connection)
+        encrypted = f", ENCRYPTION_KEY {_quoted(key)}" if key else ""
+        connection.execute(f"ATTACH {_quoted(str(path))} AS {_ALIAS} (STORAGE_VERSION '{STORAGE_VERSION}'{encrypted})")
+        connection.execute(f"DETACH {_ALIAS}")
 
 
 def encryption_state() -> Literal["off", "on", "unsafe", "impossible"]:
