@@ -240,7 +240,8 @@ class ReviewQueue:
         with self._lock:
             self.refresh()
             rows = self._memory.execute(
-                "SELECT task, target, list(DISTINCT why ORDER BY rank) FROM items WHERE report_id = ? GROUP BY ALL",
+                "SELECT task, target, list(why ORDER BY rank) FROM "
+                "(SELECT DISTINCT task, target, why, rank FROM items WHERE report_id = ?) GROUP BY ALL",
                 [report_id],
             ).fetchall()
         return {(task, target): whys for task, target, whys in rows}

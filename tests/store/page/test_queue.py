@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from tests.synthetic_stores import copied
+
 from teachback.store.database import Store
 from teachback.store.page.queue import Filters, ReviewQueue
 from teachback.store.page.sight import Sight
 from teachback.store.review.plan import make_plan, plan_rows
 from teachback.store.review.planned import PlanSettings
-from tests.synthetic_stores import copied
 
 
 def test_one_plan_may_be_reviewed_alone(reviewable: Path, tmp_path: Path) -> None:
