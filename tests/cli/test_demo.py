@@ -15,8 +15,21 @@ import duckdb
 import pytest
 import yaml
 
+from teachback.store.asking import ask as ask_locked
+from teachback.store.asking import lock_down
+from teachback.store.database import open_snapshot
+from teachback.store.queries import example_queries
+
 KILLS = 3
 SECONDS = (4.0, 14.0)  # when a kill comes; the demo of these settings takes about half a minute
+
+
+MEASURES = (
+    *("scores()", "scores('sex')", "scores('age')", "status_confusion()", "calibration_scores()", "kappas", "alphas"),
+    *("disease_scores", "label_votes", "judged_labels"),
+)
+# Questions that a demo of 600 reports may have no answer to: it may feed nothing back, and err in no code.
+RARELY = ("drift", "fed_back", "repeated_reports", "ungrounded", "unfinished_runs", "wrong_codes", "adapter_diet")
 
 
 def ask(store: Path, query: str) -> list[tuple[Any, ...]]:
@@ -59,6 +72,16 @@ def test_a_killed_demo_goes_on_and_a_finished_one_rests(tmp_path: Path) -> None:
     assert ask(store, "SELECT DISTINCT model FROM labelers WHERE kind IN ('llm', 'adjudicator')") == [("stand-in",)]
     assert {"base", "feedback", "linear"} <= {round_["arm"] for round_ in record["rounds"]}
     assert "stand-in" in first.stderr
+
+    connection, _ = open_snapshot(store)
+    with connection:
+        lock_down(connection)
+        answered = {q.name: len(list(ask_locked(connection, q.sql()).rows())) for q in example_queries()}
+        measures = {name: len(list(ask_locked(connection, f"FROM {name}").rows())) for name in MEASURES}
+    # A demo has no reviewer, one version of each prompt, no failed report, and no text twice.
+    silent = {name for name, rows in answered.items() if rows == 0}
+    assert silent <= {"failed_reports", "prompt_flips", "reviewer_agreement", "reviewer_changes", *RARELY}
+    assert all(measures.values()), measures
 
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "stand-in" in page

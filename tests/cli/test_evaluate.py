@@ -162,6 +162,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (("--by", "sex", "--split", "all"), ("sex", "(unknown)", "weighted", "student")),
         (("--by", "finding"), ("Pleural Effusion", "F1 [95 %]")),
+        (("--table", "pairs"), ("over", "wins", "losses", "llm:m")),
         (("--table", "confusion"), ("rule (columns)", "unmentioned")),
         (("--table", "calibration"), ("calibration error", "Brier", "llm:m")),
         (("--table", "agreement", "--per-finding"), ("Krippendorff's alpha of 3 labelers", "kappa", "Edema")),

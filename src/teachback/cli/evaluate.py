@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-Table = Literal["standings", "confusion", "calibration", "agreement", "drift", "rare", "diseases"]
+Table = Literal["standings", "pairs", "confusion", "calibration", "agreement", "drift", "rare", "diseases"]
 # Tables in which it matters what an uncertain finding counts as.
-_READS_POSITIVE = ("standings", "confusion", "calibration", "rare")
+_READS_POSITIVE = ("standings", "pairs", "confusion", "calibration", "rare")
 
 
 def evaluate(
@@ -27,7 +27,7 @@ def evaluate(
     table: Annotated[
         Table,
         typer.Option(
-            help="standings: P, R, F1. confusion: statuses against statuses. calibration: is confidence right? "
+            help="standings: P, R, F1. pairs: each two, paired. confusion: statuses. calibration: is confidence right? "
             "agreement: alpha and kappa, no curated labels needed. drift: from round to round. rare: exact intervals. "
             "diseases: the open-ended lists.",
             show_choices=False,
@@ -108,6 +108,7 @@ def evaluate(
 
     questions: dict[Table, Callable[[], Shown]] = {
         "standings": standings,
+        "pairs": lambda: tables.of_pairs(compared(), boot, per_finding=per_finding),
         "confusion": lambda: tables.of_confusion(compared(), per_finding=per_finding),
         "calibration": lambda: tables.of_calibration(connection, compared(), bins, boot, plot, per_finding=per_finding),
         "agreement": lambda: tables.of_agreement(connection, where, only or [], boot, per_finding=per_finding),

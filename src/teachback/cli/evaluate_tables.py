@@ -21,6 +21,7 @@ __all__ = [
     "of_diseases",
     "of_drift",
     "of_groups",
+    "of_pairs",
     "of_rare",
 ]
 
@@ -177,6 +178,25 @@ def of_drift(
     heads = ("<round", "<since", "<finding", "labels", "before", "now", "change of present [95 %]", "changed", "bits")
     foot = "before, now: share of present; changed: share of other statuses; bits: Jensen-Shannon divergence, 0 to 1"
     return Shown({"drift": [d.as_dict() for d in found]}, [Table(heads, rows, foot=foot)])
+
+
+def of_pairs(compared: Compared, boot: dict[str, Any], *, per_finding: bool) -> Shown:
+    """Each two labelers beside each other."""
+    from teachback.store.quality.pairs import compare_pairs
+
+    found = compare_pairs(compared, **boot)
+    rows = [
+        (p.better.name, p.other.name, g.n_reports, g.micro, g.macro, len(g.wins), len(g.ties), len(g.losses))
+        for p in found
+        for g in [p.gain]
+    ]
+    heads = ("<labeler", "<over", "reports", "micro-F1 [95 %]", "macro-F1 [95 %]", "wins", "ties", "losses")
+    foot = "gains on the reports that both labelled; wins, losses: findings whose F1 differs beyond chance"
+    tables = [Table(heads, rows, foot=foot)]
+    for p in found if per_finding else ():
+        gains = [(f, gain) for f, gain in zip(FINDINGS, p.gain.findings, strict=True)]
+        tables.append(Table(("<finding", "F1 [95 %]"), gains, title=f"{p.better.name} over {p.other.name}"))
+    return Shown({"pairs": [p.as_dict() for p in found]}, tables, notes=compared.notes)
 
 
 def of_rare(compared: Compared, few: int) -> Shown:
