@@ -150,7 +150,7 @@ def disease_figures(
     if llm and llm[0]:
         figures["teacher"] = evaluate_diseases(curated, fetch_diseases(store.connection, ids, llm[0]), clusters)
     return {
-        name: value if isinstance(value, int) else {rule: getattr(value, rule).as_dict() for rule in ("exact", "icd3")}
+        name: value if isinstance(value, int) else {of.rule: of.as_dict() for of in value.rules}
         for name, value in figures.items()
     }
 

@@ -38,6 +38,8 @@ def understand(line: str) -> None:
     while "=" in words[0]:  # variables before the command
         words.pop(0)
     assert Path(words.pop(0)).name == "teachback", line
+    if words[0] == "audit" and ("audit", words[1]) not in VERBS:
+        words.insert(1, "serve")  # what `teachback audit STORE` is short for
     path = next(path for path in VERBS if tuple(words[: len(path)]) == path)
     VERBS[path].make_context(" ".join(path), words[len(path) :])
 
