@@ -51,6 +51,16 @@ class SelectSettings(_Frozen):
     share: float = Field(
         default=0.3, gt=0, le=1, description="Pseudo-labels a round, as a share of the teacher's labels."
     )
+    promise: Literal["class", "all"] = Field(
+        default="class", description="Whether the confidence is that of each class, or of all classes at once."
+    )
+    rare: Literal["refuse", "pool"] = Field(
+        default="refuse",
+        description="Classes with too few calibration predictions: refused, or certified together by status.",
+    )
+    objection: float = Field(
+        default=0.8, gt=0, le=1, description="A teacher at least this sure of another status keeps a pseudo-label out."
+    )
 
 
 class CampaignSettings(_Frozen):
@@ -62,6 +72,9 @@ class CampaignSettings(_Frozen):
     tasks: list[Literal["findings", "diseases"]] = ["findings", "diseases"]
     scope: Literal["impression", "full", "mimic"] = Field(
         default="full", description="What the student reads to predict."
+    )
+    unit: Literal["report", "sentence"] = Field(
+        default="report", description="What it reads at a time; sentences need teachers that quote their evidence."
     )
     corpus: str | None = Field(default=None, description="Only reports of this corpus.")
     teacher_weight: float = 1.0

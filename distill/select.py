@@ -1,10 +1,14 @@
 """Step 8, select: which predictions may come back as labels, with a guarantee.
 
-Learn-then-Test by fixed-sequence testing (Angelopoulos et al. 2021, arXiv 2110.01052), for each finding and status:
-sort the calibration predictions of that class by probability, start at the strictest threshold that keeps enough of
-them to certify anything, and lower it as long as the binomial test still rejects "the error is above the bound". The
-last threshold that passed is the class's; where none passes, none of its predictions is taken. With no error among
-them, 59 predictions certify 5 % at 95 %: 0.95 ** 59 < 0.05.
+For each finding and status, the lowest probability from which the calibration predictions of that class certify "at
+most 5 % wrong, at 95 %" (see `conformal`: Learn-then-Test, valid for reports of one patient); where none does, none of
+its predictions is taken. With no error among them, predictions of 59 patients certify it: 0.95 ** 59 < 0.05.
+
+The promise is about predictions like those at hand, above the threshold, of a class. Two settings change it. `promise:
+all` makes it for all classes at once: Holm's procedure over their sequences (Bretz et al. 2009, doi:10.1002/sim.3495).
+`rare: pool` certifies the classes that have too few predictions to certify anything together, by status: then the 5 %
+are promised of the group, not of each finding in it. Which classes those are follows from how many calibration
+predictions they have, never from how many of these are right.
 """
 
 from dataclasses import dataclass
@@ -13,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teachback.distill.config import SelectSettings
+from teachback.distill.conformal import Ladder, climb_down, fewest_clusters, plan_ladder
 from teachback.store.label import FINDINGS, STATUSES
 
 __all__ = ["Certificate", "Selection", "certify", "select", "wrong"]
 
-GRID = 40  # thresholds tested per class, at quantiles of its scores
+PRESENT = STATUSES.index("present")
+ABSENT, UNCERTAIN = STATUSES.index("absent"), STATUSES.index("uncertain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,9 @@ class Certificate:
         accepted: Calibration predictions at or above it.
         errors: How many of those are wrong.
         candidates: Calibration predictions of the class.
+        clusters: Patients, or texts, that those are of.
+        group: The findings that were certified together with this one, and share all figures but these; none where it
+            stands for itself.
     """
 
     finding: str
@@ -39,6 +48,8 @@ class Certificate:
     accepted: int
     errors: int
     candidates: int
+    clusters: int = 0
+    group: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +59,14 @@ class Selection:
     Attributes:
         selected: (N, 13) bool.
         reasons: (N, 13) of text: why each was taken or refused.
-        certificates: One per finding and status that was predicted at all.
+        certificates: One per finding and status.
+        promise: The settings that it was selected by; None where the caller kept them to itself.
     """
 
     selected: NDArray[np.bool_]
     reasons: NDArray[np.object_]
     certificates: tuple[Certificate, ...]
+    promise: SelectSettings | None = None
 
 
 def certify(
@@ -61,6 +74,7 @@ def certify(
     codes: NDArray[np.int8],
     truth: NDArray[np.int8],
     settings: SelectSettings,
+    clusters: NDArray[np.int64] | None = None,
 ) -> dict[tuple[int, int], Certificate]:
     """Find each class's certified threshold on the calibration split.
 
@@ -68,21 +82,37 @@ def certify(
         probabilities: (N, 13, 4) calibrated probabilities.
         codes: (N, 13) decided statuses.
         truth: (N, 13) curated statuses; -1 where there is none.
-        settings: The error and the confidence to certify.
+        settings: What to promise.
+        clusters: (N,) which reports belong together; each stands alone if not given.
 
     Returns:
         (finding index, status index) to its certificate.
     """
-    certificates = {}
+    members = np.arange(len(codes)) if clusters is None else clusters
     errors = wrong(codes, truth)
-    for f, finding in enumerate(FINDINGS):
-        for s, status in enumerate(STATUSES):
-            chosen = (codes[:, f] == s) & (truth[:, f] >= 0)
-            threshold, accepted, mistakes = _lowest_certified(
-                probabilities[chosen, f, s].astype(np.float64), errors[chosen, f], settings
+    delta = 1 - settings.confidence
+    predictions = _predictions(probabilities, codes, truth, errors, members)
+    groups = _groups(predictions, settings, delta)
+    merged = [_merge([predictions[key] for key in group]) for group in groups]
+    testable = sum(_count(of.clusters) >= fewest_clusters(settings.error, delta) for of in merged)
+    share = delta / max(1, testable) if settings.promise == "all" else delta
+    ladders = [plan_ladder(of.scores, of.doubts, of.clusters, settings.error, share) for of in merged]
+    standing = _holm(ladders, merged, settings, delta)
+    certificates = {}
+    for group, ladder, (rung, mistakes) in zip(groups, ladders, standing, strict=True):
+        together = tuple(FINDINGS[f] for f, _ in group) if len(group) > 1 else ()
+        for f, s in group:
+            certificates[f, s] = Certificate(
+                finding=FINDINGS[f],
+                status=STATUSES[s],
+                threshold=None if rung < 0 else ladder.rungs[rung].threshold,
+                accepted=0 if rung < 0 else ladder.rungs[rung].accepted,
+                errors=mistakes,
+                candidates=len(predictions[f, s].scores),
+                clusters=_count(predictions[f, s].clusters),
+                group=together,
             )
-            certificates[f, s] = Certificate(finding, status, threshold, accepted, mistakes, int(chosen.sum()))
-    return certificates
+    return dict(sorted(certificates.items()))
 
 
 def select(
@@ -92,6 +122,7 @@ def select(
     prior: NDArray[np.float64],
     budget: int,
     eligible: NDArray[np.bool_] | None = None,
+    vetoes: NDArray[np.object_] | None = None,
 ) -> Selection:
     """Choose pseudo-labels from the pool.
 
@@ -103,6 +134,7 @@ def select(
             the selected than the teacher has it among all, or feedback would drift towards the easy classes.
         budget: The most labels to take in all.
         eligible: (N,) which reports may be taken; all of them if not given.
+        vetoes: (N, 13) reasons for which a prediction may not be taken, however sure; empty text where there is none.
 
     Returns:
         The selection; within a class the surest come first.
@@ -112,8 +144,11 @@ def select(
     selected = np.zeros(codes.shape, bool)
     reasons = np.full(codes.shape, "refused: kept for another round", object)
     margin = np.full(codes.shape, -np.inf)
+    free = np.ones(codes.shape, bool) if vetoes is None else vetoes == ""
+    if vetoes is not None:
+        reasons[~free & may[:, None]] = vetoes[~free & may[:, None]]
     for (f, s), certificate in certificates.items():
-        chosen = np.flatnonzero((codes[:, f] == s) & may)
+        chosen = np.flatnonzero((codes[:, f] == s) & may & free[:, f])
         if certificate.threshold is None:
             reasons[chosen, f] = (
                 f"refused: no threshold certified ({certificate.candidates} calibration predictions of this class)"
@@ -127,9 +162,7 @@ def select(
         reasons[order, f] = f"refused: the class is capped at the teacher's share, {cap} of {n}"
         taken = order[:cap]
         selected[taken, f] = True
-        reasons[taken, f] = (
-            f"certified at {certificate.threshold:.3f}: {certificate.errors} errors in {certificate.accepted}"
-        )
+        reasons[taken, f] = _praise(certificate)
         margin[taken, f] = (probabilities[taken, f, s] - certificate.threshold) / (1 - certificate.threshold + 1e-9)
     _keep_within(budget, selected, margin, reasons)
     return Selection(selected, reasons, tuple(certificates.values()))
@@ -141,9 +174,87 @@ def wrong(codes: NDArray[np.int8], truth: NDArray[np.int8]) -> NDArray[np.bool_]
     Where the curated labels know positives only (no absent and no uncertain among them, as with manual codes), a
     prediction is wrong when it is present and the code is not, or the other way round.
     """
-    positives_only = not np.isin(truth, (1, 2)).any()
-    mistaken: NDArray[np.bool_] = (codes == 0) != (truth == 0) if positives_only else codes != truth
+    called, there = codes == PRESENT, truth == PRESENT
+    mistaken: NDArray[np.bool_] = called != there if _positives_only(truth) else codes != truth
     return mistaken
+
+
+@dataclass(frozen=True, slots=True)
+class _Predictions:
+    """Calibration predictions of a class or a group: (N,) each."""
+
+    scores: NDArray[np.float64]
+    doubts: NDArray[np.float64]
+    clusters: NDArray[np.int64]
+    errors: NDArray[np.bool_]
+
+
+def _predictions(
+    probabilities: NDArray[np.float32],
+    codes: NDArray[np.int8],
+    truth: NDArray[np.int8],
+    errors: NDArray[np.bool_],
+    clusters: NDArray[np.int64],
+) -> dict[tuple[int, int], _Predictions]:
+    positives_only = _positives_only(truth)
+    found = {}
+    for f, s in np.ndindex(len(FINDINGS), len(STATUSES)):
+        chosen = (codes[:, f] == s) & (truth[:, f] >= 0)
+        given = probabilities[chosen, f].astype(np.float64)
+        doubts = given[:, PRESENT] if positives_only and s != PRESENT else 1 - given[:, s]
+        found[f, s] = _Predictions(given[:, s], doubts, clusters[chosen], errors[chosen, f])
+    return found
+
+
+def _groups(
+    predictions: dict[tuple[int, int], _Predictions], settings: SelectSettings, delta: float
+) -> list[list[tuple[int, int]]]:
+    """Return which classes are certified together: each by itself, or the rare ones of a status as one."""
+    fewest = fewest_clusters(settings.error, delta)
+    rare = [key for key, of in predictions.items() if settings.rare == "pool" and _count(of.clusters) < fewest]
+    alone = [[key] for key in predictions if key not in rare]
+    pooled = [[key for key in rare if key[1] == s] for s in range(len(STATUSES))]
+    return alone + [group for group in pooled if group]
+
+
+def _merge(parts: list[_Predictions]) -> _Predictions:
+    names = ("scores", "doubts", "clusters", "errors")
+    return _Predictions(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _count(clusters: NDArray[np.int64]) -> int:
+    return len(np.unique(clusters))
+
+
+def _holm(
+    ladders: list[Ladder], merged: list[_Predictions], settings: SelectSettings, delta: float
+) -> list[tuple[int, int]]:
+    """Climb down all ladders; where all are promised at once, one that ends leaves its share of delta to the others.
+
+    Returns:
+        For each ladder its last rung that passed, -1 for none, and the errors there.
+    """
+    share = delta / max(1, sum(bool(ladder.rungs) for ladder in ladders)) if settings.promise == "all" else delta
+    while True:
+        walks = [
+            climb_down(ladder, of.errors, settings.error, share) for ladder, of in zip(ladders, merged, strict=True)
+        ]
+        ended = [
+            bool(ladder.rungs) and len(walk) == len(ladder.rungs) for ladder, walk in zip(ladders, walks, strict=True)
+        ]
+        left = sum(bool(ladder.rungs) for ladder in ladders) - sum(ended)
+        if settings.promise != "all" or not left or delta / left <= share:
+            return [(len(walk) - 1, walk[-1] if walk else 0) for walk in walks]
+        share = delta / left
+
+
+def _praise(certificate: Certificate) -> str:
+    others = f" with {len(certificate.group) - 1} other rare classes" if certificate.group else ""
+    return f"certified at {certificate.threshold:.3f}{others}: {certificate.errors} errors in {certificate.accepted}"
+
+
+def _positives_only(truth: NDArray[np.int8]) -> bool:
+    return not np.isin(truth, (ABSENT, UNCERTAIN)).any()
 
 
 def _keep_within(
@@ -155,25 +266,3 @@ def _keep_within(
         spots = np.unravel_index(weakest, selected.shape)
         selected[spots] = False
         reasons[spots] = f"refused: over the round's budget of {budget} pseudo-labels"
-
-
-def _lowest_certified(
-    scores: NDArray[np.float64], errors: NDArray[np.bool_], settings: SelectSettings
-) -> tuple[float | None, int, int]:
-    from scipy.stats import binom
-
-    delta = 1 - settings.confidence
-    fewest = int(np.ceil(np.log(delta) / np.log(1 - settings.error)))
-    if len(scores) < fewest:
-        return None, 0, 0
-    ranked = np.sort(scores)[::-1]
-    sizes = np.unique(np.linspace(fewest, len(scores), GRID).astype(int))
-    best: tuple[float | None, int, int] = (None, 0, 0)
-    for size in sizes:
-        threshold = ranked[size - 1]
-        kept = scores >= threshold
-        mistakes = int(errors[kept].sum())
-        if binom.cdf(mistakes, int(kept.sum()), settings.error) > delta:
-            break
-        best = (float(threshold), int(kept.sum()), mistakes)
-    return best
