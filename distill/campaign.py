@@ -21,6 +21,7 @@ from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import Decision, decide
 from teachback.distill.judge import Bench, Judged, align, calibration_error
+from teachback.distill.lessons import write_lessons
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.pseudo import feed_back, student_labels, summarise
 from teachback.distill.questions import Questions
@@ -138,9 +139,9 @@ class Campaign:
         return [r.report_id for r in self.frozen.reports[split] if r.text(self.settings.scope)]
 
     def _steps(self, rows: Sequence[TrainingRow]) -> int:
-        trees = len({(row.label.report_id, row.label.scope) for row in rows if row.selected})
+        lessons = len(write_lessons(rows, self.frozen, self.settings))
         train = self.settings.train
-        return max(1, train.min_steps, math.ceil(train.epochs * trees / train.batch))
+        return max(1, train.min_steps, math.ceil(train.epochs * lessons / train.batch))
 
     def _pseudo(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)

@@ -34,6 +34,7 @@ class TaughtLabel:
         scope: The sections that the label was made from.
         label_id: The label.
         decided_by: `adjudicated`, `llm`, `rule` or `curated`.
+        evidence: The words that it was made from, as (section, start, end); a start below 0 is not in the report.
     """
 
     report_id: str
@@ -44,6 +45,7 @@ class TaughtLabel:
     scope: str
     label_id: str
     decided_by: str
+    evidence: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +137,13 @@ def _taught(
     connection: duckdb.DuckDBPyConnection, teacher: str, corpus: str | None, tasks: list[Any]
 ) -> tuple[TaughtLabel, ...]:
     rows = connection.execute(
-        """SELECT l.report_id, l.task, l.target, l.status, l.icd10, l.scope, l.label_id, l.decided_by
+        """SELECT l.report_id, l.task, l.target, l.status, l.icd10, l.scope, l.label_id, l.decided_by, l.evidence
         FROM teacher_labels l JOIN splits s USING (report_id) JOIN reports r USING (report_id)
         WHERE l.teacher_id = ? AND s.split = 'train' AND (? IS NULL OR r.corpus = ?) AND list_contains(?, l.task)
         ORDER BY l.report_id, l.task, l.target, l.label_id""",
         [teacher, corpus, corpus, list(tasks)],
     ).fetchall()
-    return tuple(TaughtLabel(*row) for row in rows)
+    return tuple(_label(row) for row in rows)
 
 
 def _curated(connection: duckdb.DuckDBPyConnection, corpus: str | None, tasks: list[Any]) -> tuple[TaughtLabel, ...]:
@@ -151,7 +153,7 @@ def _curated(connection: duckdb.DuckDBPyConnection, corpus: str | None, tasks: l
     supervised any more.
     """
     rows = connection.execute(
-        """SELECT l.report_id, l.task, l.target, l.status, l.icd10, l.scope, l.label_id, 'curated'
+        """SELECT l.report_id, l.task, l.target, l.status, l.icd10, l.scope, l.label_id, 'curated', l.evidence
         FROM curated_labels l JOIN splits s USING (report_id) JOIN reports r USING (report_id)
         JOIN labelers b USING (labeler_id)
         WHERE s.split = 'train' AND (? IS NULL OR r.corpus = ?) AND list_contains(?, l.task)
@@ -159,7 +161,12 @@ def _curated(connection: duckdb.DuckDBPyConnection, corpus: str | None, tasks: l
         ORDER BY l.report_id, l.task, l.target, l.label_id""",
         [corpus, corpus, list(tasks)],
     ).fetchall()
-    return tuple(TaughtLabel(*row) for row in rows)
+    return tuple(_label(row) for row in rows)
+
+
+def _label(row: tuple[Any, ...]) -> TaughtLabel:
+    *plain, evidence = row
+    return TaughtLabel(*plain, evidence=tuple((e["section"], e["start"], e["end"]) for e in evidence or ()))
 
 
 def _listed(connection: duckdb.DuckDBPyConnection, teacher: str) -> frozenset[str]:

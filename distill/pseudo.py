@@ -51,7 +51,15 @@ def feed_back(
         taken = bool(selection.selected[i, f])
         weight = settings.select.weight * float(label.confidence or 0.0) if taken else 0.0
         taught = TaughtLabel(
-            label.report_id, label.task, label.target, label.status, None, label.scope, label.label_id, "student"
+            label.report_id,
+            label.task,
+            label.target,
+            label.status,
+            None,
+            label.scope,
+            label.label_id,
+            "student",
+            tuple((e.section, e.start, e.end) for e in label.evidence),
         )
         rows.append(TrainingRow(taught, "pseudo", weight, str(selection.reasons[i, f]), taken))
     return selection, rows
@@ -72,10 +80,11 @@ def student_labels(round_: Round, scored: Scored, settings: CampaignSettings) ->
             confidence_source="logprob",
             confidence_note="calibrated",
             probs=dict(zip(STATUSES, map(float, scored.probabilities[i, f]), strict=True)),
+            evidence=evidence,
             round_id=round_.round_id,
         )
         for i, report_id in enumerate(scored.report_ids)
-        for f, finding in enumerate(FINDINGS)
+        for f, (finding, evidence) in enumerate(zip(FINDINGS, scored.evidence(i), strict=True))
     ]
 
 

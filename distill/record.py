@@ -146,13 +146,11 @@ def disease_figures(
         "WHERE teacher_id = ? AND seat = 'labeler' AND kind = 'llm' ORDER BY place LIMIT 1",
         [frozen.teacher_id],
     ).fetchone()
-    figures = {"n": len(ids), champion.name: evaluate_diseases(curated, [listed.get(i, []) for i in ids], clusters)}
+    figures = {champion.name: evaluate_diseases(curated, [listed.get(i, []) for i in ids], clusters)}
     if llm and llm[0]:
         figures["teacher"] = evaluate_diseases(curated, fetch_diseases(store.connection, ids, llm[0]), clusters)
-    return {
-        name: value if isinstance(value, int) else {of.rule: of.as_dict() for of in value.rules}
-        for name, value in figures.items()
-    }
+    by_rule = {name: {of.rule: of.as_dict() for of in judged.rules} for name, judged in figures.items()}
+    return {"n": len(ids), **by_rule}
 
 
 def environment() -> dict[str, Any]:

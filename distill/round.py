@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teachback.distill.artefacts import load_arrays, load_json, save_arrays, save_json
-from teachback.distill.assemble import TrainingRow, plant_rows, scoped_texts
+from teachback.distill.assemble import TrainingRow, scoped_texts
 from teachback.distill.base import load_base, load_student
 from teachback.distill.calibrate import Calibration, fit_calibration
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen
+from teachback.distill.lessons import plant_rows, write_lessons
+from teachback.distill.passages import Score, passages_of, read_by_sentence
 from teachback.distill.predict import predict_diseases, predict_findings
 from teachback.distill.questions import Questions
 from teachback.distill.train import train_adapter
 from teachback.store.identity import content_id
-from teachback.store.label import Labeler
+from teachback.store.label import STATUSES, Evidence, Labeler
+from teachback.store.report import Report, Scope
 
 __all__ = ["DECIDING_SPLITS", "Progress", "Round", "Scored", "list_diseases", "open_test", "run_round"]
 
@@ -37,12 +40,30 @@ class Scored:
         raw: (N, 13, 4) probabilities as the student gave them.
         probabilities: (N, 13, 4) calibrated.
         codes: (N, 13) decided statuses.
+        deciding: (N, 13, 4) the passage that has each status most surely; None where reports were read whole.
+        reports: The reports, where there are passages.
+        scope: What was read of them.
     """
 
     report_ids: tuple[str, ...]
     raw: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     codes: NDArray[np.int8]
+    deciding: NDArray[np.int16] | None = None
+    reports: tuple[Report, ...] = ()
+    scope: Scope = "full"
+
+    def evidence(self, place: int) -> list[tuple[Evidence, ...]]:
+        """Return, for each finding of a report, the sentence that decided it; nothing where it is unmentioned."""
+        codes = self.codes[place]
+        if self.deciding is None:
+            return [()] * len(codes)
+        passages = passages_of(self.reports[place], self.scope)
+        deciding = (passages[self.deciding[place, f, code]] for f, code in enumerate(codes))
+        return [
+            () if STATUSES[code] == "unmentioned" else (Evidence(p.section, p.start, p.end, p.text),)
+            for code, p in zip(codes, deciding, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +140,7 @@ def run_round(
             progress=lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
         )
     raw = _predictions(frozen, settings, rows, questions, folder, arm, DECIDING_SPLITS, progress)
-    calibration = _calibration(folder, raw["calibration"][1], truth)
+    calibration = _calibration(folder, raw["calibration"].probabilities, truth)
     labeler = Labeler(
         kind="student",
         name=f"student:{Path(settings.student).name}",
@@ -127,7 +148,9 @@ def run_round(
         model="bag of words" if arm == "linear" else settings.student,
         parameters={"scope": settings.scope, "prompt": settings.prompt, "calibration": asdict(calibration)},
     )
-    scored = {split: _scored(ids, probs, calibration) for split, (ids, probs) in raw.items()}
+    scored = {
+        split: _scored(predicted, calibration, frozen.reports[split], settings) for split, predicted in raw.items()
+    }
     return Round(round_id, number, arm, folder, labeler, training, calibration, scored)
 
 
@@ -140,8 +163,8 @@ def open_test(
     progress: Progress,
 ) -> Scored:
     """Predict the test split, once, after every decision has been taken."""
-    ids, raw = _predictions(frozen, settings, rows, questions, round_.folder, round_.arm, ("test",), progress)["test"]
-    return _scored(ids, raw, round_.calibration)
+    predicted = _predictions(frozen, settings, rows, questions, round_.folder, round_.arm, ("test",), progress)["test"]
+    return _scored(predicted, round_.calibration, frozen.reports["test"], settings)
 
 
 def list_diseases(
@@ -159,6 +182,15 @@ def list_diseases(
     return {report_id: [(name, code) for name, code in listed] for report_id, listed in stored.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Predicted:
+    """Raw predictions on one split: N reports, (N, 13, 4) probabilities, and as in `Scored` what decided them."""
+
+    report_ids: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    deciding: NDArray[np.int16] | None
+
+
 def _predictions(
     frozen: Frozen,
     settings: CampaignSettings,
@@ -168,33 +200,57 @@ def _predictions(
     arm: str,
     splits: Sequence[str],
     progress: Progress,
-) -> dict[str, tuple[tuple[str, ...], NDArray[np.float32]]]:
+) -> dict[str, _Predicted]:
     path = folder / f"predictions-{'-'.join(splits)}.npz"
     stored = load_arrays(path)
     if stored is None:
-        texts = {split: scoped_texts(frozen.reports[split], settings) for split in splits}
-        every = [text for split in splits for text in texts[split][1]]
-        if arm == "linear":
-            from teachback.distill.linear import fit_and_predict
-
-            probabilities = fit_and_predict(rows, frozen, every, seed=settings.seed)
+        score = _score(frozen, settings, rows, questions, folder, arm, f"predict {', '.join(splits)}", progress)
+        readable = {split: _readable(frozen.reports[split], settings) for split in splits}
+        every = [report for split in splits for report in readable[split]]
+        whole: dict[str, NDArray[Any]] = {}
+        if settings.unit == "sentence":
+            reading = read_by_sentence(every, settings.scope, score)
+            whole = {"": reading.probabilities, "_deciding": reading.deciding}
         else:
-            quantize = settings.train.quantize
-            model = (
-                load_base(settings.student, quantize=quantize).eval()
-                if arm == "base"
-                else load_student(settings.student, folder / "adapter", quantize=quantize)
-            )
-            count = _Counter(progress, f"predict {', '.join(splits)}", len(every))
-            probabilities = predict_findings(model, questions, every, count)
+            whole = {"": score([report.text(settings.scope) for report in every])}
         stored, start = {}, 0
         for split in splits:
-            ids = texts[split][0]
-            stored[f"{split}_ids"] = np.array(ids, dtype=str)
-            stored[split] = probabilities[start : start + len(ids)]
-            start += len(ids)
+            end = start + len(readable[split])
+            stored[f"{split}_ids"] = np.array([report.report_id for report in readable[split]], dtype=str)
+            stored |= {f"{split}{what}": array[start:end] for what, array in whole.items()}
+            start = end
         save_arrays(path, **stored)
-    return {split: (tuple(map(str, stored[f"{split}_ids"])), stored[split]) for split in splits}
+    return {
+        split: _Predicted(tuple(map(str, stored[f"{split}_ids"])), stored[split], stored.get(f"{split}_deciding"))
+        for split in splits
+    }
+
+
+def _score(
+    frozen: Frozen,
+    settings: CampaignSettings,
+    rows: Sequence[TrainingRow],
+    questions: Questions,
+    folder: Path,
+    arm: str,
+    what: str,
+    progress: Progress,
+) -> Score:
+    """Return what gives texts their probabilities: the trained student, the base, or the baseline."""
+    if arm == "linear":
+        from teachback.distill.linear import fit_linear
+
+        return fit_linear(write_lessons(rows, frozen, settings), seed=settings.seed)
+    quantize = settings.train.quantize
+    if arm == "base":
+        model = load_base(settings.student, quantize=quantize).eval()
+    else:
+        model = load_student(settings.student, folder / "adapter", quantize=quantize)
+    return lambda texts: predict_findings(model, questions, texts, _Counter(progress, what, len(texts)))
+
+
+def _readable(reports: Sequence[Report], settings: CampaignSettings) -> list[Report]:
+    return [report for report in reports if report.text(settings.scope)]
 
 
 def _calibration(folder: Path, raw: NDArray[np.float32], truth: NDArray[np.int8]) -> Calibration:
@@ -206,9 +262,20 @@ def _calibration(folder: Path, raw: NDArray[np.float32], truth: NDArray[np.int8]
     return Calibration(tuple(stored["slopes"]), tuple(stored["offsets"]), stored["threshold"])
 
 
-def _scored(ids: tuple[str, ...], raw: NDArray[np.float32], calibration: Calibration) -> Scored:
-    probabilities = calibration.apply(raw)
-    return Scored(ids, raw, probabilities, calibration.decide(probabilities))
+def _scored(
+    predicted: _Predicted, calibration: Calibration, reports: Sequence[Report], settings: CampaignSettings
+) -> Scored:
+    probabilities = calibration.apply(predicted.probabilities)
+    codes = calibration.decide(probabilities)
+    return Scored(
+        predicted.report_ids,
+        predicted.probabilities,
+        probabilities,
+        codes,
+        predicted.deciding,
+        tuple(_readable(reports, settings)) if predicted.deciding is not None else (),
+        settings.scope,
+    )
 
 
 class _Counter:

@@ -2,9 +2,10 @@ from collections.abc import Callable
 
 import pytest
 
-from teachback.distill.assemble import TrainingRow, assemble, plant_rows, scoped_texts
+from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, TaughtLabel
+from teachback.distill.lessons import plant_rows
 from teachback.distill.questions import Questions
 from teachback.distill.tree import IGNORED, TreeRow
 from teachback.store.report import Report
