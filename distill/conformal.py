@@ -40,7 +40,7 @@ class Rung:
     Attributes:
         threshold: Scores from here on are accepted.
         accepted: How many that are.
-        sizes: Accepted predictions of each cluster that has any.
+        sizes: How many clusters have 1, 2, ... accepted predictions.
     """
 
     threshold: float
@@ -74,7 +74,7 @@ def lower_tail(sizes: Sequence[int], errors: int, error: float) -> float:
     """Return the probability of so few errors where each cluster is wrong as a whole with probability `error`.
 
     Args:
-        sizes: Predictions of each cluster.
+        sizes: How many clusters have 1, 2, ... predictions.
         errors: At most so many are wrong.
         error: Probability with which a cluster is wrong.
     """
@@ -100,9 +100,9 @@ def plan_ladder(
         delta: Probability with which the certificate may be wrong.
     """
     order = np.argsort(-scores, kind="stable").astype(np.int64)
-    ranked, members = scores[order], clusters[order]
+    ranked, (_, first, members) = scores[order], np.unique(clusters[order], return_index=True, return_inverse=True)
     seen = np.zeros(len(order), bool)
-    seen[np.unique(members, return_index=True)[1]] = True
+    seen[first] = True
     so_many = seen.cumsum()
     enough = int(np.searchsorted(so_many, fewest_clusters(error, delta))) + 1  # predictions until there are so many
     count = int(so_many[-1]) if len(order) else 0
@@ -113,10 +113,7 @@ def plan_ladder(
     ends = np.unique([np.searchsorted(-ranked, -ranked[end - 1], side="right") for end in ends])
     rungs = [Rung(float(ranked[end - 1]), int(end), _sizes(members[:end])) for end in ends]
     expected = doubts[order].cumsum()[ends - 1] / ends
-    chances = [
-        lower_tail(rung.sizes, _most_errors(rung.sizes, error, delta), float(np.clip(rate, 1e-6, 0.5)))
-        for rung, rate in zip(rungs, expected, strict=True)
-    ]
+    chances = [_chance(rung, float(rate), error, delta) for rung, rate in zip(rungs, expected, strict=True)]
     return Ladder(ranked, order, tuple(rungs[int(np.argmax(chances)) :]), count)
 
 
@@ -142,13 +139,21 @@ def climb_down(ladder: Ladder, wrong: NDArray[np.bool_], error: float, delta: fl
     return passed
 
 
+def _chance(rung: Rung, rate: float, error: float, delta: float) -> float:
+    """Return the probability that a rung passes if predictions are wrong at this rate; 0 where that is no hope."""
+    if rate >= error:
+        return 0.0
+    return lower_tail(rung.sizes, _most_errors(rung.sizes, error, delta), max(rate, 1e-9))
+
+
 def _sizes(members: NDArray[np.int64]) -> tuple[int, ...]:
-    return tuple(np.unique(members, return_counts=True)[1].tolist())
+    return tuple(np.bincount(np.bincount(members))[1:].tolist())
 
 
 def _most_errors(sizes: Sequence[int], error: float, delta: float) -> int:
     """Return the most errors with which a test would pass; -1 where none would do."""
-    law = _sum_law(sizes, int(error * sum(sizes)), error)
+    predictions = sum(size * count for size, count in enumerate(sizes, 1))
+    law = _sum_law(sizes, int(error * predictions), error)
     return int(np.searchsorted(law.cumsum(), delta, side="right")) - 1
 
 
@@ -156,17 +161,18 @@ def _sum_law(sizes: Sequence[int], most: int, error: float) -> NDArray[np.float6
     """Return the probabilities of 0, 1, ..., `most` errors: one binomial for each size, convolved."""
     law = np.zeros(most + 1)
     law[0] = 1.0
-    for size, count in zip(*np.unique(np.asarray(sizes, int), return_counts=True), strict=True):
-        spread = np.zeros(most + 1)
-        hits = np.arange(min(int(count), most // int(size)) + 1)
-        spread[hits * int(size)] = _binomial(hits, int(count), error)
-        law = spread if law[0] == 1.0 else np.convolve(law, spread)[: most + 1]
+    for size, count in enumerate(sizes, 1):
+        if count:
+            spread = np.zeros(most + 1)
+            hits = min(count, most // size)
+            spread[: hits * size + 1 : size] = _binomial(hits, count, error)
+            law = np.convolve(law, spread)[: most + 1]
     return law
 
 
-def _binomial(hits: NDArray[np.int64], n: int, error: float) -> NDArray[np.float64]:
-    from scipy.special import gammaln
-
-    log = gammaln(n + 1) - gammaln(hits + 1) - gammaln(n - hits + 1)
-    density: NDArray[np.float64] = np.exp(log + hits * np.log(error) + (n - hits) * np.log1p(-error))
+def _binomial(most: int, n: int, error: float) -> NDArray[np.float64]:
+    """Return the probabilities of 0, 1, ..., `most` hits in n."""
+    hits = np.arange(1, most + 1)
+    ratios = np.log((n - hits + 1) / hits) + np.log(error / (1 - error))
+    density: NDArray[np.float64] = np.exp(n * np.log1p(-error) + np.concatenate([[0.0], ratios.cumsum()]))
     return density
