@@ -1,8 +1,15 @@
-"""From a champion's selection to the rows of the next round, and what those rows are worth where truth is known."""
+"""From a champion's selection to the rows of the next round, and what those rows are worth where truth is known.
+
+No report is pseudo-labelled by a student that trained on it. The pool is what the teacher has not labelled; each
+feedback round has a part of it of its own, in which a patient's reports (or, where no patients are known, those with
+one text) stay together; and of a text that is trained on already, nothing is fed back.
+"""
 
 import re
 import zlib
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,40 +19,55 @@ from teachback.distill.assemble import TrainingRow
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.round import Round, Scored
+from teachback.distill.routing import Opinion, objections
 from teachback.distill.select import Selection, certify, select, wrong
 from teachback.store.label import FINDINGS, STATUSES, Label
+from teachback.store.near_duplicates import normalise
+from teachback.store.quality.statuses import cluster_codes
+from teachback.store.report import Report
+from teachback.store.review.intervals import binomial_interval
 
 __all__ = ["feed_back", "student_labels", "summarise"]
 
+KNOWN_TEXT = "refused: the student trained on a report with this text"
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 
 def feed_back(
-    champion: Round, frozen: Frozen, settings: CampaignSettings, truth: NDArray[np.int8], number: int
+    champion: Round,
+    frozen: Frozen,
+    settings: CampaignSettings,
+    truth: NDArray[np.int8],
+    number: int,
+    opinions: Sequence[Opinion] = (),
 ) -> tuple[Selection, list[TrainingRow]]:
     """Select pseudo-labels from the champion's predictions on the pool.
 
     Args:
-        champion: The round whose predictions may come back; it has never trained on the pool.
+        champion: The round whose predictions may come back; it has never trained on its part of the pool.
         frozen: The campaign's inputs.
         settings: Error, confidence, weights and caps.
         truth: (N, 13) curated codes of the calibration split.
         number: The round to feed. Each feedback round has a part of the pool of its own, so that no champion labels
             reports that it trained on.
+        opinions: What other teachers say of the pool (`fetch_opinions`); the sure ones keep contradictions out.
 
     Returns:
         The selection and a row for every prediction, refused ones with their reason.
     """
     calibration, pool = champion.scored["calibration"], champion.scored["pool"]
-    certificates = certify(calibration.probabilities, calibration.codes, truth, settings.select)
+    clusters = cluster_codes(_together(frozen.reports["calibration"], calibration.report_ids))
+    certificates = certify(calibration.probabilities, calibration.codes, truth, settings.select, clusters)
     findings = [label for label in frozen.taught if label.task == "findings"]
-    counts = Counter((label.target, label.status) for label in findings)
-    prior = np.array([[counts[f, s] for s in STATUSES] for f in FINDINGS], float)
-    prior /= np.maximum(prior.sum(axis=1, keepdims=True), 1)
-    budget = int(settings.select.share * len(findings))
-    parts = max(1, settings.rounds - 1)
-    mine = np.array([zlib.crc32(r.encode()) % parts == (number - 2) % parts for r in pool.report_ids], bool)
-    selection = select(pool.probabilities, pool.codes, certificates, prior, budget, mine)
+    selection = select(
+        pool.probabilities,
+        pool.codes,
+        certificates,
+        _prior(findings),
+        budget=int(settings.select.share * len(findings)),
+        eligible=_part(frozen, pool, number, max(1, settings.rounds - 1)),
+        vetoes=_vetoes(frozen, pool, opinions, settings.select.objection),
+    )
     rows = []
     for label, (i, f) in zip(student_labels(champion, pool, settings), np.ndindex(pool.codes.shape), strict=True):
         taken = bool(selection.selected[i, f])
@@ -62,7 +84,7 @@ def feed_back(
             tuple((e.section, e.start, e.end) for e in label.evidence),
         )
         rows.append(TrainingRow(taught, "pseudo", weight, str(selection.reasons[i, f]), taken))
-    return selection, rows
+    return replace(selection, promise=settings.select), rows
 
 
 def student_labels(round_: Round, scored: Scored, settings: CampaignSettings) -> list[Label]:
@@ -95,6 +117,10 @@ def summarise(selection: Selection, pool: Scored, truth: NDArray[np.int8]) -> di
         selection: From `feed_back`.
         pool: The champion's predictions.
         truth: (N, 13) curated codes of the pool's reports, -1 where unknown. They are read for this table alone.
+
+    Returns:
+        Counts in all, by reason and by class; the realised error with its exact 95 % interval (of independent
+        predictions) beside what was promised.
     """
     known = selection.selected & (truth >= 0)
     mistakes = wrong(pool.codes, truth) & known
@@ -109,6 +135,8 @@ def summarise(selection: Selection, pool: Scored, truth: NDArray[np.int8]) -> di
                 "threshold": certificate.threshold,
                 "calibration_accepted": certificate.accepted,
                 "calibration_errors": certificate.errors,
+                "calibration_clusters": certificate.clusters,
+                "together_with": [finding for finding in certificate.group if finding != certificate.finding],
                 "candidates": int(chosen.sum()),
                 "selected": int((selection.selected[:, f] & chosen).sum()),
                 "known": int((known[:, f] & chosen).sum()),
@@ -116,14 +144,55 @@ def summarise(selection: Selection, pool: Scored, truth: NDArray[np.int8]) -> di
             }
         )
     refused = selection.reasons[~selection.selected]
+    promise, realised = selection.promise, binomial_interval(int(mistakes.sum()), int(known.sum()))
     reasons = Counter(_NUMBERS.sub("#", str(reason).split("(")[0].strip()) for reason in refused)
     return {
         "predictions": int(selection.selected.size),
         "selected": int(selection.selected.sum()),
         "known": int(known.sum()),
         "wrong": int(mistakes.sum()),
-        "realised_error": float(mistakes.sum() / known.sum()) if known.any() else None,
+        "realised_error": realised.value if known.any() else None,
+        "realised_interval": [realised.low, realised.high] if known.any() else None,
+        "promise": promise and promise.model_dump(include={"error", "confidence", "promise", "rare"}),
+        "certified_classes": sum(certificate.threshold is not None for certificate in selection.certificates),
         "reports": int(selection.selected.any(axis=1).sum()),
         "refused": dict(reasons.most_common()),
         "classes": classes,
     }
+
+
+def _prior(findings: Iterable[TaughtLabel]) -> NDArray[np.float64]:
+    """Return (13, 4), the share of each status among the teacher's labels of each finding."""
+    counts = Counter((label.target, label.status) for label in findings)
+    prior = np.array([[counts[f, s] for s in STATUSES] for f in FINDINGS], float)
+    shares: NDArray[np.float64] = prior / np.maximum(prior.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
+def _part(frozen: Frozen, pool: Scored, number: int, parts: int) -> NDArray[np.bool_]:
+    """Return (N,) which reports of the pool are this round's."""
+    names = _together(frozen.reports["pool"], pool.report_ids)
+    return np.array([zlib.crc32(name.encode()) % parts == (number - 2) % parts for name in names], bool)
+
+
+def _vetoes(frozen: Frozen, pool: Scored, opinions: Sequence[Opinion], bound: float) -> NDArray[np.object_]:
+    """Return (N, 13) why predictions may not be fed back: others object, or the text has been trained on."""
+    decided = [
+        Opinion(c.report_id, c.target, c.status, None, "curated") for c in frozen.curated if c.task == "findings"
+    ]
+    vetoes = objections([*opinions, *decided], pool.report_ids, pool.codes, bound)
+    texts = {report.report_id: _text(report) for split in ("train", "pool") for report in frozen.reports[split]}
+    trained_on = {texts[label.report_id] for label in (*frozen.taught, *frozen.curated) if label.report_id in texts}
+    known = np.array([texts[report_id] in trained_on for report_id in pool.report_ids], bool)
+    vetoes[known[:, None] & (vetoes == "")] = KNOWN_TEXT
+    return vetoes
+
+
+def _together(reports: Iterable[Report], report_ids: Sequence[str]) -> list[str]:
+    """Name the patient of each report, or its text where no patients are known."""
+    names = {r.report_id: f"{r.corpus} {r.subject_id}" if r.subject_id else _text(r) for r in reports}
+    return [names[report_id] for report_id in report_ids]
+
+
+def _text(report: Report) -> str:
+    return normalise(report.text("full"))
