@@ -141,7 +141,8 @@ class Campaign:
     def _steps(self, rows: Sequence[TrainingRow]) -> int:
         lessons = len(write_lessons(rows, self.frozen, self.settings))
         train = self.settings.train
-        return max(1, train.min_steps, math.ceil(train.epochs * lessons / train.batch))
+        steps = max(1, train.min_steps, math.ceil(train.epochs * lessons / train.batch))
+        return min(steps, train.max_steps or steps)
 
     def _pseudo(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)

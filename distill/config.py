@@ -32,6 +32,7 @@ class TrainSettings(_Frozen):
     micro_batch: int = Field(default=16, ge=1, description="Reports a forward pass; batch is a multiple of it.")
     epochs: float = Field(default=2.0, gt=0, description="Passes over the rows.")
     min_steps: int = Field(default=0, ge=0, description="The fewest steps, however few the rows.")
+    max_steps: int | None = Field(default=None, ge=1, description="The most steps, however many the rows.")
     max_length: int = Field(
         default=1024, ge=64, description="Longest row in tokens; longer reports are cut and counted."
     )

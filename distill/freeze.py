@@ -5,7 +5,7 @@ the campaign that was killed and goes on there.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ def _curated(connection: duckdb.DuckDBPyConnection, corpus: str | None, tasks: l
 
 def _label(row: tuple[Any, ...]) -> TaughtLabel:
     *plain, evidence = row
-    return TaughtLabel(*plain, evidence=tuple((e["section"], e["start"], e["end"]) for e in evidence or ()))
+    return replace(TaughtLabel(*plain), evidence=tuple((e["section"], e["start"], e["end"]) for e in evidence or ()))
 
 
 def _listed(connection: duckdb.DuckDBPyConnection, teacher: str) -> frozenset[str]:

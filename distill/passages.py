@@ -1,13 +1,13 @@
 """What a student reads at a time: a whole report, or sentence after sentence.
 
 A label's own scope is not the section that it was made from but the words: those that the labeler quotes as evidence.
-So with unit `sentence` a label is trained on the sentences that hold its evidence, the others of its scope say nothing
+So with unit `sentence` a label is taught on the sentences that hold its evidence, the others of its scope say nothing
 of the finding, and a report is read sentence by sentence. A student that was taught on impressions thereby reads
-findings sections too, in which a sentence looks like a sentence, and a text of a hundred words like nothing it has seen.
+findings sections too: their sentences look like others, where a text of a hundred words looks like nothing it has seen.
 
-A report's distribution follows from its sentences' in CheXpert's order (present, uncertain, absent, unmentioned): it is
-present as surely as its surest sentence; what is left goes to uncertain as surely as any sentence has it among what is
-not present; and so on (the maximum, not a noisy-or: sentences of one report repeat each other).
+A report's distribution follows from its sentences' in CheXpert's order (present, uncertain, absent, unmentioned). It is
+present as surely as its surest sentence; what is left is uncertain as surely as any sentence is among what it does not
+call present; and so on (the maximum, not a noisy-or: sentences of one report repeat each other).
 """
 
 from collections.abc import Callable, Iterable, Sequence
