@@ -209,9 +209,12 @@ def _predictions(
 def _groups(
     predictions: dict[tuple[int, int], _Predictions], settings: SelectSettings, delta: float
 ) -> list[list[tuple[int, int]]]:
-    """Return which classes are certified together: each by itself, or the rare ones of a status as one."""
+    """Return which classes are certified together: each by itself, or the rare ones of a status as one.
+
+    A class without a single prediction on calibration reports is no part of a group: nothing speaks for it.
+    """
     fewest = fewest_clusters(settings.error, delta)
-    rare = [key for key, of in predictions.items() if settings.rare == "pool" and _count(of.clusters) < fewest]
+    rare = [key for key, of in predictions.items() if settings.rare == "pool" and 0 < _count(of.clusters) < fewest]
     alone = [[key] for key in predictions if key not in rare]
     pooled = [[key for key in rare if key[1] == s] for s in range(len(STATUSES))]
     return alone + [group for group in pooled if group]
@@ -249,8 +252,8 @@ def _holm(
 
 
 def _praise(certificate: Certificate) -> str:
-    others = f" with {len(certificate.group) - 1} other rare classes" if certificate.group else ""
-    return f"certified at {certificate.threshold:.3f}{others}: {certificate.errors} errors in {certificate.accepted}"
+    together = f" in a group of {len(certificate.group)} rare classes" if certificate.group else ""
+    return f"certified at {certificate.threshold:.3f}{together}: {certificate.errors} errors in {certificate.accepted}"
 
 
 def _positives_only(truth: NDArray[np.int8]) -> bool:
