@@ -1,8 +1,8 @@
 """From a champion's selection to the rows of the next round, and what those rows are worth where truth is known.
 
 No report is pseudo-labelled by a student that trained on it. The pool is what the teacher has not labelled; each
-feedback round has a part of it of its own, in which a patient's reports (or, where no patients are known, those with
-one text) stay together; and of a text that is trained on already, nothing is fed back.
+feedback round has a part of it of its own, in which reports with one text stay together; and of a text that is trained
+on already, nothing is fed back. (Of a patient whose other report is trained on, something may be.)
 """
 
 import re
@@ -171,8 +171,9 @@ def _prior(findings: Iterable[TaughtLabel]) -> NDArray[np.float64]:
 
 def _part(frozen: Frozen, pool: Scored, number: int, parts: int) -> NDArray[np.bool_]:
     """Return (N,) which reports of the pool are this round's."""
-    names = _together(frozen.reports["pool"], pool.report_ids)
-    return np.array([zlib.crc32(name.encode()) % parts == (number - 2) % parts for name in names], bool)
+    texts = {report.report_id: _text(report) for report in frozen.reports["pool"]}
+    drawn = (zlib.crc32(texts[report_id].encode()) for report_id in pool.report_ids)
+    return np.array([number_drawn % parts == (number - 2) % parts for number_drawn in drawn], bool)
 
 
 def _vetoes(frozen: Frozen, pool: Scored, opinions: Sequence[Opinion], bound: float) -> NDArray[np.object_]:
