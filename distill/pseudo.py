@@ -110,17 +110,24 @@ def student_labels(round_: Round, scored: Scored, settings: CampaignSettings) ->
     ]
 
 
-def summarise(selection: Selection, pool: Scored, truth: NDArray[np.int8]) -> dict[str, Any]:
+def summarise(
+    selection: Selection,
+    pool: Scored,
+    truth: NDArray[np.int8],
+    held_out: tuple[Scored, NDArray[np.int8]] | None = None,
+) -> dict[str, Any]:
     """Say what was fed back, why the rest was not, and how right it was where curated labels can tell.
 
     Args:
         selection: From `feed_back`.
         pool: The champion's predictions.
         truth: (N, 13) curated codes of the pool's reports, -1 where unknown. They are read for this table alone.
+        held_out: The champion's predictions on curated reports that neither trained nor certified it, with their
+            (N, 13) codes: a pool often has no curated label at all.
 
     Returns:
         Counts in all, by reason and by class; the realised error with its exact 95 % interval (of independent
-        predictions) beside what was promised.
+        predictions) beside what was promised, and the same of what the certificates let through of `held_out`.
     """
     known = selection.selected & (truth >= 0)
     mistakes = wrong(pool.codes, truth) & known
@@ -144,21 +151,39 @@ def summarise(selection: Selection, pool: Scored, truth: NDArray[np.int8]) -> di
             }
         )
     refused = selection.reasons[~selection.selected]
-    promise, realised = selection.promise, binomial_interval(int(mistakes.sum()), int(known.sum()))
+    promise = selection.promise
     reasons = Counter(_NUMBERS.sub("#", str(reason).split("(")[0].strip()) for reason in refused)
     return {
         "predictions": int(selection.selected.size),
         "selected": int(selection.selected.sum()),
-        "known": int(known.sum()),
-        "wrong": int(mistakes.sum()),
-        "realised_error": realised.value if known.any() else None,
-        "realised_interval": [realised.low, realised.high] if known.any() else None,
+        **_realised(known, mistakes),
+        "held_out": held_out and _held_out(selection, *held_out),
         "promise": promise and promise.model_dump(include={"error", "confidence", "promise", "rare"}),
         "certified_classes": sum(certificate.threshold is not None for certificate in selection.certificates),
         "reports": int(selection.selected.any(axis=1).sum()),
         "refused": dict(reasons.most_common()),
         "classes": classes,
     }
+
+
+def _realised(known: NDArray[np.bool_], mistakes: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return how many of the labels taken are known, how many of those are wrong, and what error that is."""
+    share = binomial_interval(int((mistakes & known).sum()), int(known.sum()))
+    return {
+        "known": int(known.sum()),
+        "wrong": int((mistakes & known).sum()),
+        "realised_error": share.value if known.any() else None,
+        "realised_interval": [share.low, share.high] if known.any() else None,
+    }
+
+
+def _held_out(selection: Selection, scored: Scored, truth: NDArray[np.int8]) -> dict[str, Any]:
+    """Return the error of all that the certificates let through, without caps or budget."""
+    certificates = {(FINDINGS.index(c.finding), STATUSES.index(c.status)): c for c in selection.certificates}
+    passing = select(
+        scored.probabilities, scored.codes, certificates, np.ones((len(FINDINGS), len(STATUSES))), scored.codes.size
+    )
+    return {"reports": len(truth)} | _realised(passing.selected & (truth >= 0), wrong(scored.codes, truth))
 
 
 def _prior(findings: Iterable[TaughtLabel]) -> NDArray[np.float64]:

@@ -278,3 +278,20 @@ def test_realised_error_stands_beside_the_promise_with_its_interval() -> None:
     assert second["together_with"] == [FINDINGS[2]]
     unknown = summarise(replace(selection, promise=None), scored, np.full_like(truth, -1))
     assert (unknown["realised_error"], unknown["realised_interval"], unknown["promise"]) == (None, None, None)
+
+
+def test_the_promise_is_checked_on_held_out_reports_where_the_pool_has_no_truth() -> None:
+    # Threshold .9 for absent of the first finding: of four reports three are above it, two of these curated, one wrong.
+    codes = np.full((4, 13), ABSENT, np.int8)
+    probabilities = np.zeros((4, 13, 4), np.float32)
+    probabilities[:, 0, ABSENT] = (0.95, 0.92, 0.99, 0.5)
+    truth = np.full((4, 13), -1, np.int8)
+    truth[:, 0] = (ABSENT, PRESENT, -1, PRESENT)
+    certificate = Certificate(FINDINGS[0], "absent", 0.9, 100, 1, 120)
+    selection = Selection(np.zeros((0, 13), bool), np.zeros((0, 13), object), (certificate,), SelectSettings())
+    empty = Scored((), probabilities[:0], probabilities[:0], codes[:0])
+    gate = Scored(tuple("abcd"), probabilities, probabilities, codes)
+    held_out = summarise(selection, empty, truth[:0], (gate, truth))["held_out"]
+    assert (held_out["reports"], held_out["known"], held_out["wrong"], held_out["realised_error"]) == (4, 2, 1, 0.5)
+    assert held_out["realised_interval"] == pytest.approx([0.01258, 0.98742], abs=1e-5)  # (1 - .975 ** .5, ...)
+    assert summarise(selection, empty, truth[:0])["held_out"] is None
