@@ -10,7 +10,7 @@ pooled`), of all classes at once (`all`), and what comes of taking a patient's r
 1. Simulated rounds: 300 to 1,000 calibration reports, a pool of 1,000 to 5,000, students of all qualities whose
    probabilities are mostly too high and whose mistakes come by patient (`selection_rounds.py`).
 2. At the bound: every class is wrong in 5.2 % of cases whatever its probability, a patient's reports all together, so
-   that each certificate is a mistake.
+   that each certificate is a mistake (`rounds over` are those with any).
 3. Real splits: the synthetic corpus, with patients of several reports, and Open-i (left out where `TEACHBACK_OPENI` is
    not set), drawn anew for each repetition by patient or text. The teacher is the rule labeler on impressions, the
    student the bag of words on whole reports. Open-i's codes name positives only, so only those can be found wrong.
