@@ -9,6 +9,10 @@ all` makes it for all classes at once: Holm's procedure over their sequences (Br
 `rare: pool` certifies the classes that have too few predictions to certify anything together, by status: then the 5 %
 are promised of the group, not of each finding in it. Which classes those are follows from how many calibration
 predictions they have, never from how many of these are right.
+
+Two things the theory does not cover, `benchmarks/selection.py` does, which runs through the same code: the
+probabilities were calibrated on the very reports that certify (two numbers a finding), and caps and budget take the
+surest of what is certified, which are wrong less often only if the student's order is worth anything.
 """
 
 from dataclasses import dataclass
