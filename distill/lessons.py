@@ -6,7 +6,9 @@ sentences of the scope say nothing, and so they do of what the labeler left unme
 report is taught on the whole scope, as diseases are, which are listed over a report.
 
 Sentences repeat (a quarter of all impressions has "No acute cardiopulmonary abnormality."). Equal ones are one lesson:
-the status with the most weight, weighed by the square root of how often it was said, up to three.
+the status with the most weight, weighed by the square root of how often it was said, up to three. A pseudo-label is
+taught on the sentences that decided it alone: what a student finds nothing in is most of what it reads, and would
+outnumber what the teacher says.
 """
 
 from collections import defaultdict
@@ -105,6 +107,8 @@ def _vote(
             unplaced[finding] = row
             continue
         for i, passage in enumerate(passages):
+            if row.source == "pseudo" and i not in places:
+                continue
             _count(votes, passage, row.label if i in places else None, finding, row.weight)
     return unplaced
 

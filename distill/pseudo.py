@@ -29,6 +29,7 @@ from teachback.store.review.intervals import binomial_interval
 
 __all__ = ["feed_back", "student_labels", "summarise"]
 
+UNTAUGHT = "refused: no sentence says it, so none would be taught"
 KNOWN_TEXT = "refused: the student trained on a report with this text"
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
 
@@ -70,7 +71,9 @@ def feed_back(
     )
     rows = []
     for label, (i, f) in zip(student_labels(champion, pool, settings), np.ndindex(pool.codes.shape), strict=True):
-        taken = bool(selection.selected[i, f])
+        silent = settings.unit == "sentence" and label.status == "unmentioned"
+        taken = bool(selection.selected[i, f]) and not silent
+        reason = UNTAUGHT if silent and selection.selected[i, f] else str(selection.reasons[i, f])
         weight = settings.select.weight * float(label.confidence or 0.0) if taken else 0.0
         taught = TaughtLabel(
             label.report_id,
@@ -83,7 +86,7 @@ def feed_back(
             "student",
             tuple((e.section, e.start, e.end) for e in label.evidence),
         )
-        rows.append(TrainingRow(taught, "pseudo", weight, str(selection.reasons[i, f]), taken))
+        rows.append(TrainingRow(taught, "pseudo", weight, reason, taken))
     return replace(selection, promise=settings.select), rows
 
 

@@ -96,3 +96,8 @@ def test_whole_reports_keep_their_text_and_weights() -> None:
 def test_refused_rows_teach_nothing() -> None:
     refused = TrainingRow(row("a", "Edema", "absent").label, "pseudo", 0.0, "refused", selected=False)
     assert lessons(refused) == {}
+
+
+def test_a_pseudo_label_is_taught_on_the_sentence_that_decided_it_alone() -> None:
+    taught = lessons(row("a", "Edema", "absent", ("impression", 16, 25), weight=0.4, source="pseudo"))
+    assert taught == {"No edema.": {"Edema": ("absent", 0.4)}}
