@@ -20,7 +20,7 @@ from teachback.agents.calls import CallCache
 from teachback.agents.client import LLMClient
 from teachback.agents.collections import rare_collections
 from teachback.agents.examples import example_source
-from teachback.agents.labeler import Teachers
+from teachback.agents.labeler import ReportLabeler, Teachers
 from teachback.agents.lineup import DEFAULT_PROMPT, LabelerRef, settings_of
 from teachback.agents.llm_labeler import LLMLabeler
 from teachback.agents.rule_labeler import RuleLabeler
@@ -57,6 +57,7 @@ class TeacherSettings:
         adjudicator_prompt: The adjudicator's prompt.
         labelers: Who votes; the rules and, unless `llm` is `none`, one LLM labeler when left out.
         endpoints: Endpoints that `labelers` may name.
+        students: Those that `labelers` names, by the name that they have there.
         aggregate: Who decides: an adjudicator where they differ, or a vote over all targets.
         repeat: How often each LLM labeler is asked for each report.
         show_reliability: Whether the adjudicator is told how often each voter was right on curated reports.
@@ -71,6 +72,7 @@ class TeacherSettings:
     adjudicator_prompt: str = DEFAULT_PROMPT
     labelers: tuple[LabelerRef, ...] = ()
     endpoints: Mapping[str, LLMSettings] = field(default_factory=dict)
+    students: Mapping[str, ReportLabeler] = field(default_factory=dict)
     aggregate: Aggregate = "adjudicate"
     repeat: int = 1
     show_reliability: bool = False
@@ -146,11 +148,15 @@ def assemble(
     crew = _Crew(settings, cache, connection, postpone, side)
     asks = any(ref.kind == "llm" for ref in settings.lineup)
     scope, beside = settings.rule_scope, asks and not postpone
-    local = tuple(
-        RulesBeside(scope, side) if beside else RuleLabeler(scope) for ref in settings.lineup if ref.kind == "rule"
-    )
+    here: list[ReportLabeler] = []
+    for ref in settings.lineup:
+        if ref.kind == "rule":
+            here.append(RulesBeside(scope, side) if beside else RuleLabeler(scope))
+        elif ref.kind == "student":
+            here.append(settings.students[ref.name])
+    local = tuple(here)
     asking = tuple(crew.llm_labeler(ref) for ref in settings.lineup if ref.kind == "llm")
-    voters = [labeler.spec.labeler_id for labeler in (*local, *asking)]
+    voters = [*(member.spec.labeler_id for member in local), *(member.spec.labeler_id for member in asking)]
     adjudicator = aggregator = None
     if settings.aggregate != "adjudicate":
         aggregator = aggregator_spec(settings.aggregate, voters)

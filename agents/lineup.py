@@ -1,6 +1,6 @@
 """Who shall label: `rule,llm:gpt-4o,llm:local@zero-shot` as a list of labelers, and the endpoints that it names.
 
-A labeler is `rule`, or `llm[:NAME][@PROMPT]`. NAME is one of the endpoints of a file, or else a model at the default
+A labeler is `rule`, `llm[:NAME][@PROMPT]`, or `student:ADAPTER`, the folder of one that was trained here. NAME is one of the endpoints of a file, or else a model at the default
 endpoint; PROMPT is the name of a prompt or the path of a file.
 """
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,7 +27,7 @@ ENSEMBLES: Mapping[str, tuple[str, ...]] = {
 }
 
 _NAME = re.compile(r"[^@,\s]+")
-_REFERENCE = re.compile(rf"(?P<kind>rule|llm)(?::(?P<name>{_NAME.pattern}))?(?:@(?P<prompt>[^,\s]+))?")
+_REFERENCE = re.compile(rf"(?P<kind>rule|llm|student)(?::(?P<name>{_NAME.pattern}))?(?:@(?P<prompt>[^,\s]+))?")
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class LabelerRef:
     """One labeler, as it was asked for.
 
     Attributes:
-        kind: `rule` or `llm`.
-        name: For `llm`, an endpoint's name or a model; empty for the default.
+        kind: `rule`, `llm` or `student`.
+        name: For `llm`, an endpoint's name or a model; empty for the default. For `student`, its adapter's folder.
         prompt: For `llm`, its prompt.
     """
 
-    kind: Literal["rule", "llm"]
+    kind: Literal["rule", "llm", "student"]
     name: str = ""
     prompt: str = DEFAULT_PROMPT
 
@@ -66,17 +66,22 @@ def parse_lineup(text: str) -> tuple[LabelerRef, ...]:
     references = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         match = _REFERENCE.fullmatch(part)
-        if match is None or (match["kind"] == "rule" and (match["name"] or match["prompt"])):
-            raise SettingError(
-                f"{part!r} is no labeler", "write rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT, separated by commas"
-            )
-        kind: Literal["rule", "llm"] = "rule" if match["kind"] == "rule" else "llm"
+        if match is None or not _fits(match):
+            remedy = "write rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT or student:ADAPTER, separated by commas"
+            raise SettingError(f"{part!r} is no labeler", remedy)
+        kind: Any = match["kind"]
         references.append(LabelerRef(kind, match["name"] or "", match["prompt"] or DEFAULT_PROMPT))
     doubled = {reference for reference in references if references.count(reference) > 1}
     if not references or doubled:
         what = f"{text!r} names a labeler twice" if doubled else "no labeler is named"
         raise SettingError(what, "name different ones, such as rule,llm:gpt-4o")
     return tuple(references)
+
+
+def _fits(match: re.Match[str]) -> bool:
+    """Whether a kind of labeler has the parts that it was given."""
+    named, prompted = bool(match["name"]), bool(match["prompt"])
+    return {"rule": not named and not prompted, "student": named and not prompted, "llm": True}[match["kind"]]
 
 
 def ensemble_of(name: str, lineup: str | None = None) -> tuple[LabelerRef, ...]:

@@ -189,9 +189,8 @@ def _show(corpus: str, summary: dict[str, Any], console: Console) -> None:
     for seed, compared in enumerate(summary["feedback_over_control"]):
         for c in compared:
             gain = c["test"]["micro"]
-            console.print(
-                f"seed {seed}, round {c['round']}: feedback over control {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-            )
+            shown = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+            console.print(f"seed {seed}, round {c['round']}: feedback over control {shown}")
     console.print(
         f"champions: {', '.join(summary['champions'])}; stopped: {'; '.join(sorted(set(summary['stopped'])))}"
     )

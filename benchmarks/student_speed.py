@@ -145,9 +145,8 @@ def _learning(
     print(
         f"  ours / TRL's: {against:.2f}; sorted / mixed lengths: {medians['ours'] / medians['ours, lengths mixed']:.2f}"
     )
-    print(
-        f"  tokens a report: {flat / len(rows):.0f} as a tree, {alone / len(rows):.0f} as 13 prompts: {alone / flat:.1f} times"
-    )
+    tree, single = flat / len(rows), alone / len(rows)
+    print(f"  tokens a report: {tree:.0f} as a tree, {single:.0f} as 13 prompts: {single / tree:.1f} times")
     return {
         "tokens_per_s": {name: round(rate) for name, rate in medians.items()},
         "over_trl": round(against, 3),

@@ -21,6 +21,7 @@ from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import Decision, decide
 from teachback.distill.judge import Bench, Judged, align, calibration_error
+from teachback.distill.labeler import write_card
 from teachback.distill.lessons import write_lessons
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.pseudo import feed_back, student_labels, summarise
@@ -193,10 +194,11 @@ class Campaign:
             },
         )
         self.records.append(record)
+        write_card(round_, self.settings)
         labels = [
             label_row(label, self.run_id)
             for scored in round_.scored.values()
-            for label in student_labels(round_, scored, self.settings)
+            for label in student_labels(round_, scored)
         ]
         self.store.write(
             {
@@ -224,7 +226,7 @@ class Campaign:
             scored = open_test(round_, self.frozen, self.settings, rows[round_.round_id], self.questions, self.progress)
             codes[round_.name] = align(self.test.truth.report_ids, scored.report_ids, scored.codes)
             record.test = self.test.judge(codes[round_.name])
-            labels = [label_row(label, self.run_id) for label in student_labels(round_, scored, self.settings)]
+            labels = [label_row(label, self.run_id) for label in student_labels(round_, scored)]
             self.store.write(
                 {
                     "labels": labels if round_.arm != "base" else [],

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from teachback.distill.assemble import TrainingRow
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, TaughtLabel
+from teachback.distill.labeler import labels_of
 from teachback.distill.round import Round, Scored
 from teachback.distill.routing import Opinion, objections
 from teachback.distill.select import Selection, certify, select, wrong
@@ -70,7 +71,7 @@ def feed_back(
         vetoes=_vetoes(frozen, pool, opinions, settings.select.objection),
     )
     rows = []
-    for label, (i, f) in zip(student_labels(champion, pool, settings), np.ndindex(pool.codes.shape), strict=True):
+    for label, (i, f) in zip(student_labels(champion, pool), np.ndindex(pool.codes.shape), strict=True):
         silent = settings.unit == "sentence" and label.status == "unmentioned"
         taken = bool(selection.selected[i, f]) and not silent
         reason = UNTAUGHT if silent and selection.selected[i, f] else str(selection.reasons[i, f])
@@ -90,27 +91,10 @@ def feed_back(
     return replace(selection, promise=settings.select), rows
 
 
-def student_labels(round_: Round, scored: Scored, settings: CampaignSettings) -> list[Label]:
+def student_labels(round_: Round, scored: Scored) -> list[Label]:
     """Return a round's predictions on a split as labels, 13 for each report, in the order of its reports."""
-    labeler_id = round_.labeler.labeler_id
-    return [
-        Label(
-            report_id=report_id,
-            task="findings",
-            target=finding,
-            status=STATUSES[scored.codes[i, f]],
-            labeler_id=labeler_id,
-            scope=settings.scope,
-            confidence=round(min(1.0, float(scored.probabilities[i, f, scored.codes[i, f]])), 6),
-            confidence_source="logprob",
-            confidence_note="calibrated",
-            probs=dict(zip(STATUSES, map(float, scored.probabilities[i, f]), strict=True)),
-            evidence=evidence,
-            round_id=round_.round_id,
-        )
-        for i, report_id in enumerate(scored.report_ids)
-        for f, (finding, evidence) in enumerate(zip(FINDINGS, scored.evidence(i), strict=True))
-    ]
+    by_report = labels_of(round_.labeler.labeler_id, scored, round_.round_id)
+    return [label for labels in by_report for label in labels]
 
 
 def summarise(

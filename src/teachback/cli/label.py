@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from teachback.agents.assemble import TeacherSettings
+    from teachback.agents.labeler import ReportLabeler
     from teachback.agents.lineup import LabelerRef
     from teachback.agents.selection import Selection
     from teachback.agents.teach import TeachConfig
@@ -75,6 +76,7 @@ def label(
     pace: dict[str, Any] = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm, "timeout_s": timeout}
     endpoint = LLMSettings.from_env(model=model, base_url=base_url, allow_egress_to=allowed, prices=prices, **pace)
     named = load_endpoints(endpoints, endpoint)
+    lineup = _lineup(ensemble, labelers, prompt)
     settings = TeacherSettings(
         chosen,
         stand_in_settings(endpoint) if chosen == "stand-in" else endpoint,
@@ -82,8 +84,9 @@ def label(
         scope=one_of("--scope", scope, SCOPES),
         labeler_prompt=prompt,
         adjudicator_prompt=adjudicator_prompt,
-        labelers=_lineup(ensemble, labelers, prompt),
+        labelers=lineup,
         endpoints=named,
+        students=_students(lineup),
         aggregate=one_of("--aggregate", aggregate, AGGREGATES),
         repeat=repeat,
         show_reliability=show_reliability,
@@ -162,6 +165,18 @@ def _label_now(
         raise typer.Exit(SOME_FAILED)
 
 
+def _students(lineup: "tuple[LabelerRef, ...]") -> "dict[str, ReportLabeler]":
+    """Make the students that are named; the light part alone has none."""
+    names = [ref.name for ref in lineup if ref.kind == "student"]
+    if not names:
+        return {}
+    from teachback.distill.base import require_training
+    from teachback.distill.labeler import load_student_labeler
+
+    require_training()
+    return {name: load_student_labeler(name) for name in names}
+
+
 def _lineup(ensemble: str | None, labelers: str | None, prompt: str) -> "tuple[LabelerRef, ...]":
     """Read who votes; a model that is named without a prompt takes the one of `--prompt`."""
     from teachback.agents.lineup import ensemble_of, parse_lineup
@@ -182,7 +197,10 @@ def _recorded(settings: "TeacherSettings") -> dict[str, Any]:
         "llm": settings.llm,
         "rule_scope": settings.rule_scope,
         "scope": settings.scope,
-        "labelers": [f"{ref.kind}:{ref.name}@{ref.prompt}" if ref.kind == "llm" else "rule" for ref in settings.lineup],
+        "labelers": [
+            f"llm:{ref.name}@{ref.prompt}" if ref.kind == "llm" else ":".join(filter(None, (ref.kind, ref.name)))
+            for ref in settings.lineup
+        ],
         "adjudicator_prompt": settings.adjudicator_prompt,
         "aggregate": settings.aggregate,
         "repeat": settings.repeat,

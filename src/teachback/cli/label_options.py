@@ -54,7 +54,8 @@ Prompt = Annotated[str, typer.Option(help="The LLM labeler's prompt: a name, or 
 Labelers = Annotated[
     str | None,
     typer.Option(
-        help="Who votes, by commas: rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT. Default: rule, llm if there is one.",
+        help="Who votes, by commas: rule, llm, llm:MODEL, llm:ENDPOINT@PROMPT, student:ADAPTER. "
+        "Default: rule, llm if there is one.",
         rich_help_panel=WHO,
     ),
 ]
