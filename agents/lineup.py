@@ -1,7 +1,7 @@
 """Who shall label: `rule,llm:gpt-4o,llm:local@zero-shot` as a list of labelers, and the endpoints that it names.
 
-A labeler is `rule`, `llm[:NAME][@PROMPT]`, or `student:ADAPTER`, the folder of one that was trained here. NAME is one of the endpoints of a file, or else a model at the default
-endpoint; PROMPT is the name of a prompt or the path of a file.
+A labeler is `rule`, `llm[:NAME][@PROMPT]`, or `student:ADAPTER`, the folder of one that was trained here. NAME is an
+endpoint of a file, or else a model at the default endpoint; PROMPT is the name of a prompt or the path of a file.
 """
 
 import os

@@ -28,6 +28,7 @@ from teachback.distill.pseudo import feed_back, student_labels, summarise
 from teachback.distill.questions import Questions
 from teachback.distill.record import RoundRecord, disease_figures, environment, round_rows, run_row
 from teachback.distill.round import Progress, Round, open_test, run_round
+from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
 from teachback.store.quality.f1 import paired_difference
 from teachback.store.quality.tables import evaluation_rows
@@ -147,10 +148,13 @@ class Campaign:
 
     def _pseudo(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)
-        selection, rows = feed_back(champion, self.frozen, self.settings, truth, number)
+        pool, gate = champion.scored["pool"], champion.scored["gate"]
+        opinions = fetch_opinions(self.store.connection, pool.report_ids)
+        selection, rows = feed_back(champion, self.frozen, self.settings, truth, number, opinions)
         known = Bench(self.store.connection, "train", self.settings.corpus, self.frozen.teacher_id).truth
-        pool = champion.scored["pool"]
-        return rows, summarise(selection, pool, align(pool.report_ids, known.report_ids, known.codes))
+        held_out = gate, align(gate.report_ids, self.gate.truth.report_ids, self.gate.truth.codes)
+        in_pool = align(pool.report_ids, known.report_ids, known.codes)
+        return rows, summarise(selection, pool, in_pool, held_out)
 
     def _codes(self, round_: Round) -> Any:
         scored = round_.scored["gate"]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from teachback.errors import SettingError
 
-__all__ = ["CampaignSettings", "SelectSettings", "TrainSettings", "load_settings", "preset_names"]
+__all__ = ["CampaignSettings", "GateSettings", "SelectSettings", "TrainSettings", "load_settings", "preset_names"]
 
 
 class _Frozen(BaseModel):
@@ -64,6 +64,31 @@ class SelectSettings(_Frozen):
     )
 
 
+class GateSettings(_Frozen):
+    """What a candidate must show to take the champion's place."""
+
+    alpha: float = Field(
+        default=0.05, gt=0, lt=0.5, description="Chance that a campaign ever promotes a student with a lower micro-F1."
+    )
+    first_share: float = Field(
+        default=0.8, gt=0, le=1, description="Share of it that a look may spend; the rest is for looks after a refusal."
+    )
+    macro_margin: float = Field(default=0.03, ge=0, description="How much lower macro-F1 may be, at its lower bound.")
+    macro_level: float = Field(default=0.05, gt=0, lt=0.5, description="One-sided level of that bound.")
+    macro_positives: int = Field(
+        default=20, ge=1, description="Findings with fewer curated positives count as one finding together."
+    )
+    harm_level: float = Field(
+        default=0.05, gt=0, lt=0.5, description="Chance of seeing harm to any finding where there is none."
+    )
+    drift_level: float = Field(default=0.05, gt=0, lt=0.5, description="The same of seeing drift.")
+    brier_margin: float = Field(default=0.005, ge=0, description="How much higher the Brier score may be.")
+    ece_margin: float = Field(default=0.02, ge=0, description="How much higher the calibration error may be.")
+    list_band: float = Field(
+        default=0.25, gt=0, lt=1, description="Share by which the mean disease list may be longer or shorter."
+    )
+
+
 class CampaignSettings(_Frozen):
     """One distillation campaign: a student, its teacher, its rounds and their gate."""
 
@@ -90,6 +115,7 @@ class CampaignSettings(_Frozen):
     seed: int = 0
     train: TrainSettings = Field(default_factory=TrainSettings)
     select: SelectSettings = Field(default_factory=SelectSettings)
+    gate: GateSettings = Field(default_factory=GateSettings)
 
 
 def preset_names() -> list[str]:
@@ -103,7 +129,7 @@ def load_settings(preset: str, **overrides: Any) -> CampaignSettings:
 
     Args:
         preset: A preset's name or a file ending in `.yaml`.
-        overrides: Fields of `CampaignSettings`; None leaves the preset's value. `train` and `select` take mappings.
+        overrides: Fields of `CampaignSettings`; None leaves the preset's value. `train`, `select`, `gate` take mappings.
 
     Raises:
         SettingError: No such preset, or a field is unknown or out of range; names the file and the field.

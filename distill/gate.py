@@ -1,8 +1,9 @@
-"""Step 7, promote or roll back: a candidate takes the champion's place only if it is shown to be no worse.
+"""Step 7, promote or roll back: a candidate takes the champion's place only if it is shown to be better.
 
-The lower 95 % bound of the change in micro- and in macro-F1 must not be below zero, and no finding may drop by more
-than chance explains; both by paired bootstrap over clusters of reports. A candidate that is merely not proven better
-stays out: the champion is known, and a round costs less than a worse student in use.
+A gain in micro-F1 must be shown at the level that the campaign's error budget leaves for this look (`gate_budget`);
+macro-F1 must not be much worse, no finding harmed (`gate_checks`); neither rates nor probabilities nor the length of
+disease lists may drift (`gate_drift`). A candidate that is merely not proven better stays out: the champion is known,
+and a round costs less than a worse student in use.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from teachback.store.label import FINDINGS
+from teachback.distill.config import GateSettings
+from teachback.distill.gate_budget import Look, spend
+from teachback.distill.gate_checks import Check, GateReports, check_f1, skipped
+from teachback.distill.gate_drift import ListLengths, check_calibration, check_lists, check_rates
 from teachback.store.quality.f1 import PairedReport, paired_difference
 
-__all__ = ["Decision", "decide"]
+__all__ = ["Decision", "ListLengths", "decide"]
+
+_DEFAULT = GateSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,16 @@ class Decision:
         reason: Why, in words.
         change: The paired change of its figures over the champion's.
         against: Name of the champion that it was compared with.
+        checks: Every condition with what came of it, those that were not asked among them.
+        alpha: Which look at the gate this was, and its level.
     """
 
     promoted: bool
     reason: str
     change: PairedReport
     against: str
+    checks: tuple[Check, ...]
+    alpha: Look
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as plain values."""
@@ -41,6 +51,8 @@ class Decision:
             "reason": self.reason,
             "against": self.against,
             "change": self.change.as_dict(),
+            "checks": [check.as_dict() for check in self.checks],
+            "alpha": self.alpha.as_dict(),
         }
 
 
@@ -52,6 +64,10 @@ def decide(
     against: str,
     *,
     seed: int = 0,
+    settings: GateSettings = _DEFAULT,
+    earlier: Sequence[bool] = (),
+    probabilities: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    lists: ListLengths | None = None,
 ) -> Decision:
     """Judge a candidate on the gate split.
 
@@ -61,28 +77,33 @@ def decide(
         candidate: (N, 13) the candidate's.
         clusters: (N,) which reports belong together.
         against: The champion's name, for the record.
-        seed: Of the bootstrap.
+        seed: Of bootstrap and swaps.
+        settings: Levels, margins and limits.
+        earlier: Verdicts of the campaign's looks before this one; they share its error budget.
+        probabilities: (N, 13) calibrated probabilities of `present`, the champion's and the candidate's; NaN where
+            there is none. Calibration is not asked without.
+        lists: Lengths of the disease lists; not asked without.
     """
+    look = spend(settings.alpha, settings.first_share, earlier)
+    curated = (truth >= 0).any(axis=1)
+    reports = GateReports.read(truth[curated], champion[curated], candidate[curated], clusters[curated])
+    checks = [*check_f1(reports, settings, look, seed=seed), check_rates(reports, settings, seed=seed)]
+    if probabilities is None:
+        checks.append(skipped("calibration", settings.brier_margin, "no probabilities were given"))
+    else:
+        both = (p[curated] for p in probabilities)
+        checks += check_calibration(reports, *both, settings, seed=seed)
+    if lists is None:
+        checks.append(skipped("list length", settings.list_band, "no disease lists were given"))
+    else:
+        checks.append(check_lists(lists, settings))
     change = paired_difference(truth, champion, candidate, clusters, seed=seed)
-    harmed = [f for f, estimate in zip(FINDINGS, change.findings, strict=True) if estimate.high < 0]
-    short = [
-        f"{name}-F1 {estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
-        for name, estimate in (("micro", change.micro), ("macro", change.macro))
-        if not estimate.low >= 0
-    ]
-    if harmed:
-        return Decision(False, f"rolled back: {_join(harmed)} dropped beyond chance", change, against)
-    if short:
-        reason = f"rolled back: not shown to be no worse than {against} ({_join(short)})"
-        return Decision(False, reason, change, against)
-    return Decision(
-        True,
-        f"promoted over {against}: micro-F1 {change.micro.value:+.3f}, macro-F1 {change.macro.value:+.3f}, "
-        "both lower bounds at or above zero, no finding harmed",
-        change,
-        against,
-    )
+    failed = [check.words for check in checks if check.passed is False]
+    return Decision(not failed, _reason(failed, change, against, look), change, against, tuple(checks), look)
 
 
-def _join(parts: Sequence[str]) -> str:
-    return ", ".join(parts)
+def _reason(failed: Sequence[str], change: PairedReport, against: str, look: Look) -> str:
+    if failed:
+        return f"rolled back: not shown to be better than {against}: {'; '.join(failed)}"
+    gains = f"micro-F1 {change.micro.value:+.3f}, macro-F1 {change.macro.value:+.3f}"
+    return f"promoted over {against}: {gains}, at level {look.level:.3f} of look {look.number}; every condition is met"

@@ -125,7 +125,7 @@ def load_student_labeler(folder: Path | str) -> StudentLabeler:
 def write_card(round_: Round, settings: CampaignSettings) -> None:
     """Write beside a round's adapter what is needed to use it."""
     folder = round_.folder / "adapter"
-    if folder.is_dir():
+    if folder.is_dir() and not (folder / CARD).exists():
         labeler = round_.labeler
         save_json(
             folder / CARD,

@@ -68,13 +68,11 @@ def feed_back(
         _prior(findings),
         budget=int(settings.select.share * len(findings)),
         eligible=_part(frozen, pool, number, max(1, settings.rounds - 1)),
-        vetoes=_vetoes(frozen, pool, opinions, settings.select.objection),
+        vetoes=_vetoes(frozen, pool, opinions, settings),
     )
     rows = []
     for label, (i, f) in zip(student_labels(champion, pool), np.ndindex(pool.codes.shape), strict=True):
-        silent = settings.unit == "sentence" and label.status == "unmentioned"
-        taken = bool(selection.selected[i, f]) and not silent
-        reason = UNTAUGHT if silent and selection.selected[i, f] else str(selection.reasons[i, f])
+        taken = bool(selection.selected[i, f])
         weight = settings.select.weight * float(label.confidence or 0.0) if taken else 0.0
         taught = TaughtLabel(
             label.report_id,
@@ -87,7 +85,7 @@ def feed_back(
             "student",
             tuple((e.section, e.start, e.end) for e in label.evidence),
         )
-        rows.append(TrainingRow(taught, "pseudo", weight, reason, taken))
+        rows.append(TrainingRow(taught, "pseudo", weight, str(selection.reasons[i, f]), taken))
     return replace(selection, promise=settings.select), rows
 
 
@@ -188,16 +186,20 @@ def _part(frozen: Frozen, pool: Scored, number: int, parts: int) -> NDArray[np.b
     return np.array([number_drawn % parts == (number - 2) % parts for number_drawn in drawn], bool)
 
 
-def _vetoes(frozen: Frozen, pool: Scored, opinions: Sequence[Opinion], bound: float) -> NDArray[np.object_]:
-    """Return (N, 13) why predictions may not be fed back: others object, or the text has been trained on."""
+def _vetoes(
+    frozen: Frozen, pool: Scored, opinions: Sequence[Opinion], settings: CampaignSettings
+) -> NDArray[np.object_]:
+    """Return (N, 13) why predictions may not be fed back, however sure: others object, or nothing would be taught."""
     decided = [
         Opinion(c.report_id, c.target, c.status, None, "curated") for c in frozen.curated if c.task == "findings"
     ]
-    vetoes = objections([*opinions, *decided], pool.report_ids, pool.codes, bound)
+    vetoes = objections([*opinions, *decided], pool.report_ids, pool.codes, settings.select.objection)
     texts = {report.report_id: _text(report) for split in ("train", "pool") for report in frozen.reports[split]}
     trained_on = {texts[label.report_id] for label in (*frozen.taught, *frozen.curated) if label.report_id in texts}
     known = np.array([texts[report_id] in trained_on for report_id in pool.report_ids], bool)
     vetoes[known[:, None] & (vetoes == "")] = KNOWN_TEXT
+    if settings.unit == "sentence":
+        vetoes[(pool.codes == STATUSES.index("unmentioned")) & (vetoes == "")] = UNTAUGHT
     return vetoes
 
 

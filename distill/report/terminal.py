@@ -79,15 +79,19 @@ def _on(reports: int, positives: int) -> str:
 
 def _fed_back(round_: Mapping[str, Any], select: Mapping[str, Any]) -> str:
     pseudo = round_["pseudo"]
-    realised = (
-        ""
-        if pseudo["realised_error"] is None
-        else (
-            f"; {pseudo['wrong']:,} of {pseudo['known']:,} with a curated label are wrong "
-            f"({pseudo['realised_error']:.1%}, promised {select['error']:.0%})"
-        )
-    )
-    return f"{round_['name']}: {pseudo['selected']:,} of {pseudo['predictions']:,} predictions fed back{realised}"
+    told = f"{round_['name']}: {pseudo['selected']:,} of {pseudo['predictions']:,} predictions fed back"
+    promise = f"promised: at most {select['error']:.0%}"
+    if pseudo["realised_error"] is not None:
+        told += f"; of {pseudo['known']:,} with a curated label {_wrong(pseudo)} are wrong"
+    held_out = pseudo.get("held_out")
+    if held_out and held_out["realised_error"] is not None:
+        told += f"; of {held_out['known']:,} that the same bounds let through on gate {_wrong(held_out)}"
+    return f"{told} ({promise})"
+
+
+def _wrong(counted: Mapping[str, Any]) -> str:
+    low, high = counted["realised_interval"]
+    return f"{counted['wrong']:,} ({counted['realised_error']:.1%} [{low:.1%}, {high:.1%}])"
 
 
 def _line(console: Console, text: Text) -> None:

@@ -64,6 +64,8 @@ found AS (
         opinions + (NOT adjudicated)::INTEGER + (teacher = 'present')::INTEGER, NULL FROM cells WHERE opinions > 1
     UNION ALL SELECT 'student', report_id, task, target, coalesce(student_confidence, 0), NULL FROM cells
         WHERE student <> teacher AND 'present' IN (student, teacher)
+    UNION ALL SELECT 'student', report_id, task, target, coalesce(confidence, 0), NULL FROM pseudo_labels
+        WHERE NOT selected AND starts_with(reason, 'refused: against')
     UNION ALL SELECT 'ungrounded', report_id, task, target, (teacher = 'present')::INTEGER, NULL FROM cells
         WHERE ungrounded
     UNION ALL SELECT 'low_confidence', report_id, task, target, 1 - confidence, NULL FROM cells

@@ -177,7 +177,7 @@ class Specimen:
             test=self.bench["test"].judge(self._codes(round_, "test")),
         )
         self.records.append(record)
-        labels = [label for scored in round_.scored.values() for label in student_labels(round_, scored, SETTINGS)]
+        labels = [label for scored in round_.scored.values() for label in student_labels(round_, scored)]
         self.store.write(
             {
                 "labelers": [labeler_row(round_.labeler)],
