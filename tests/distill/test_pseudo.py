@@ -19,7 +19,7 @@ from teachback.distill.select import Certificate, Selection
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, STATUSES, Label, Labeler, Status
 from teachback.store.near_duplicates import normalise
-from teachback.store.page.queue import Filters, ReviewQueue
+from teachback.store.page.queue import ReviewQueue
 from teachback.store.page.sight import Sight
 from teachback.store.report import Report
 from teachback.store.rows import label_row, labeler_row, report_row
