@@ -19,7 +19,7 @@ from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
 from teachback.distill.base import load_tokenizer
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, freeze
-from teachback.distill.gate import Decision, decide
+from teachback.distill.gate import Decision, align_present, decide
 from teachback.distill.judge import Bench, Judged, align, calibration_error
 from teachback.distill.labeler import write_card
 from teachback.distill.lessons import write_lessons
@@ -160,6 +160,10 @@ class Campaign:
         scored = round_.scored["gate"]
         return align(self.gate.truth.report_ids, scored.report_ids, scored.codes)
 
+    def _present(self, round_: Round) -> Any:
+        scored = round_.scored["gate"]
+        return align_present(self.gate.truth.report_ids, scored.report_ids, scored.probabilities)
+
     def _decide(self, champion: Round, candidate: Round) -> Decision:
         truth = self.gate.truth
         return decide(
@@ -169,6 +173,9 @@ class Campaign:
             truth.clusters,
             champion.name,
             seed=self.settings.seed,
+            settings=self.settings.gate,
+            earlier=[record.decision.promoted for record in self.records if record.decision is not None],
+            probabilities=(self._present(champion), self._present(candidate)),
         )
 
     def _changed(self, champion: Round, candidate: Round) -> float:

@@ -129,7 +129,8 @@ def load_settings(preset: str, **overrides: Any) -> CampaignSettings:
 
     Args:
         preset: A preset's name or a file ending in `.yaml`.
-        overrides: Fields of `CampaignSettings`; None leaves the preset's value. `train`, `select`, `gate` take mappings.
+        overrides: Fields of `CampaignSettings`; None leaves the preset's value. `train`, `select` and
+            `gate` take mappings.
 
     Raises:
         SettingError: No such preset, or a field is unknown or out of range; names the file and the field.

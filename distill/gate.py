@@ -17,11 +17,13 @@ from teachback.distill.config import GateSettings
 from teachback.distill.gate_budget import Look, spend
 from teachback.distill.gate_checks import Check, GateReports, check_f1, skipped
 from teachback.distill.gate_drift import ListLengths, check_calibration, check_lists, check_rates
+from teachback.store.label import STATUSES
 from teachback.store.quality.f1 import PairedReport, paired_difference
 
-__all__ = ["Decision", "ListLengths", "decide"]
+__all__ = ["Decision", "ListLengths", "align_present", "decide"]
 
 _DEFAULT = GateSettings()
+_PRESENT = STATUSES.index("present")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,8 @@ def decide(
     if probabilities is None:
         checks.append(skipped("calibration", settings.brier_margin, "no probabilities were given"))
     else:
-        both = (p[curated] for p in probabilities)
-        checks += check_calibration(reports, *both, settings, seed=seed)
+        before, after = (p[curated] for p in probabilities)
+        checks += check_calibration(reports, before, after, settings, seed=seed)
     if lists is None:
         checks.append(skipped("list length", settings.list_band, "no disease lists were given"))
     else:
@@ -102,8 +104,29 @@ def decide(
     return Decision(not failed, _reason(failed, change, against, look), change, against, tuple(checks), look)
 
 
+def align_present(
+    wanted: Sequence[str], report_ids: Sequence[str], probabilities: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Put probabilities of `present` in the order of the wanted reports.
+
+    Args:
+        wanted: N report ids.
+        report_ids: Those that were predicted, M of them.
+        probabilities: (M, 13, 4) their probabilities.
+
+    Returns:
+        (N, 13), NaN for reports that were not predicted.
+    """
+    place = {report_id: row for row, report_id in enumerate(report_ids)}
+    out = np.full((len(wanted), probabilities.shape[1]), np.nan)
+    for row, report_id in enumerate(wanted):
+        if report_id in place:
+            out[row] = probabilities[place[report_id], :, _PRESENT]
+    return out
+
+
 def _reason(failed: Sequence[str], change: PairedReport, against: str, look: Look) -> str:
     if failed:
-        return f"rolled back: not shown to be better than {against}: {'; '.join(failed)}"
+        return f"rolled back: {'; '.join(failed)}"
     gains = f"micro-F1 {change.micro.value:+.3f}, macro-F1 {change.macro.value:+.3f}"
     return f"promoted over {against}: {gains}, at level {look.level:.3f} of look {look.number}; every condition is met"

@@ -1,10 +1,10 @@
 """The gate's conditions on F1: better in micro-F1, not much worse in macro-F1, no finding harmed.
 
-**Better** is asked of micro-F1, at the level of the look (`gate_budget`): the lower bound of a paired bootstrap must not
-be below zero, and swapping must not explain the gain (`gate_swaps`), which the bootstrap overlooks where few reports
-differ. **Not much worse** is asked of macro-F1: with two positives of a finding its F1 is a coin's toss, so findings
-with few count as one finding together, and the lower bound may lie a margin below zero. **Not harmed** is asked of each
-finding, and of the rare ones together: harm must not be shown, after Holm's correction for so many tests.
+**Better** is asked of micro-F1, at the level of the look (`gate_budget`): the lower bound of a paired bootstrap must
+not be below zero, and swapping must not explain the gain (`gate_swaps`), which the bootstrap overlooks where few
+reports differ. **Not much worse** is asked of macro-F1: with two positives of a finding its F1 is a coin's toss, so
+findings with few count as one finding together, and the lower bound may lie a margin below zero. **Not harmed** is
+asked of each finding, and of the rare ones together: harm must not be shown, after Holm's correction for so many tests.
 
 A candidate must pass every one of them, so its chance of passing while it is worse in any of these senses is no larger
 than that condition's own level (an intersection-union test: Berger 1982, doi:10.1080/00401706.1982.10487790).
@@ -80,8 +80,8 @@ class GateReports:
     def read(cls, truth: Codes, champion: Codes, candidate: Codes, clusters: npt.NDArray[Any]) -> "GateReports":
         """Read (N, 13) status codes; only cells with a curated label count."""
         known = truth >= 0
-        calls = (mask_of(codes, POSITIVE) & known for codes in (truth, champion, candidate))
-        return cls(known, *calls, clusters)
+        there, says, candidate_says = (mask_of(codes, POSITIVE) & known for codes in (truth, champion, candidate))
+        return cls(known, there, says, candidate_says, clusters)
 
     @property
     def unchanged(self) -> bool:
@@ -120,9 +120,11 @@ def check_f1(reports: GateReports, settings: GateSettings, look: Look, *, seed: 
     rare = reports.there.sum(axis=0) < settings.macro_positives
     harm_groups = np.column_stack([np.ones(len(FINDINGS), bool), np.eye(len(FINDINGS), dtype=bool), rare])
     swapped = compare_by_swapping(sums.pooled(harm_groups), seed=seed)
-    micro = _micro(reports, float(point[0]), drawn[:, 0], look), _by_swapping(reports, swapped, look)
-    macro = _macro(float(point[1:].mean()) if len(point) > 1 else math.nan, drawn[:, 1:].mean(axis=1), settings, groups)
-    return [*micro, macro, _harm(swapped, int(rare.sum()), settings)]
+    checks = [_micro(reports, float(point[0]), drawn[:, 0], look), _by_swapping(reports, swapped, look)]
+    if len(point) > 1:
+        pooled = int(rare.sum()) if groups[:, -1].sum() > 1 else 0
+        checks.append(_macro(float(point[1:].mean()), drawn[:, 1:].mean(axis=1), settings, pooled))
+    return [*checks, _harm(swapped, int(rare.sum()), settings)]
 
 
 def one_sided(value: float, drawn: Floats, level: float) -> tuple[float, float]:
@@ -145,7 +147,7 @@ def _micro(reports: GateReports, gain: float, drawn: Floats, look: Look) -> Chec
     if math.isnan(low):
         return Check("micro-F1", gain, low, high, 0.0, False, "micro-F1 cannot be compared: too few curated positives")
     words = f"micro-F1 {gain:+.3f}, at least {low:+.3f} with {1 - look.level:.1%} confidence"
-    return Check("micro-F1", gain, low, high, 0.0, passed, words if passed else f"{words}, which is below zero")
+    return Check("micro-F1", gain, low, high, 0.0, passed, words if passed else f"{words}: no gain is shown")
 
 
 def _by_swapping(reports: GateReports, swapped: Compared, look: Look) -> Check:
@@ -157,11 +159,10 @@ def _by_swapping(reports: GateReports, swapped: Compared, look: Look) -> Check:
     return Check(name, p, None, None, look.level, passed, words)
 
 
-def _macro(gain: float, drawn: Floats, settings: GateSettings, groups: Mask) -> Check:
+def _macro(gain: float, drawn: Floats, settings: GateSettings, pooled: int) -> Check:
     low, high = one_sided(gain, drawn, settings.macro_level)
     limit = -settings.macro_margin
     passed = low >= limit
-    pooled = int(groups[:, -1].sum()) if groups.shape[1] > 1 and groups[:, -1].sum() > 1 else 0
     words = f"macro-F1 {gain:+.3f}, at least {low:+.3f} with {1 - settings.macro_level:.0%} confidence"
     words += f" ({pooled} rare findings as one)" if pooled else ""
     words += f"; {limit:+.3f} or more is needed" if not passed else ""

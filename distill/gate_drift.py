@@ -144,7 +144,7 @@ def _reliability(p: npt.NDArray[np.floating[Any]], there: Any, known: Any) -> np
         np.where(known, (probability - present) ** 2, 0.0).sum(axis=1, keepdims=True) * _MILLION,
         (in_bin * (probability - present)[..., None]).sum(axis=1) * _MILLION,
     ]
-    return np.rint(np.concatenate(columns, axis=1)).astype(np.int64)
+    return np.asarray(np.rint(np.concatenate(columns, axis=1)), np.int64)
 
 
 def _worsening(sums: npt.NDArray[np.int64]) -> Floats:

@@ -86,9 +86,10 @@ def flip_signs(values: Floats, seed: int, swaps: int = SWAPS) -> Floats:
     """Sum each column with random signs by row, many times: (C, K) -> (B, K)."""
     moving = values[(values != 0).any(axis=1)]
     signs = np.random.default_rng(seed).integers(0, 2, size=(swaps, len(moving)), dtype=np.int8)
-    return (2.0 * signs - 1.0) @ moving
+    sums: Floats = (2.0 * signs - 1.0) @ moving
+    return sums
 
 
 def _share(beyond: Counts, swaps: int) -> Floats:
     """The draw that was observed counts among the draws, so that no p-value is 0."""
-    return (beyond + 1) / (swaps + 1)
+    return np.asarray((beyond + 1) / (swaps + 1))
