@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from teachback.distill.config import GateSettings
 from teachback.distill.gate_budget import Look, spend
-from teachback.distill.gate_checks import Check, GateReports, check_f1, skipped
-from teachback.distill.gate_drift import ListLengths, check_calibration, check_lists, check_rates
+from teachback.distill.gate_checks import Check, GateReports, check_f1, resample, skipped
+from teachback.distill.gate_drift import ListLengths, calibration_counts, check_calibration, check_lists, check_rates
 from teachback.store.label import STATUSES
 from teachback.store.quality.f1 import PairedReport, paired_difference
 
@@ -89,12 +89,16 @@ def decide(
     look = spend(settings.alpha, settings.first_share, earlier)
     curated = (truth >= 0).any(axis=1)
     reports = GateReports.read(truth[curated], champion[curated], candidate[curated], clusters[curated])
-    checks = [*check_f1(reports, settings, look, seed=seed), check_rates(reports, settings, seed=seed)]
-    if probabilities is None:
-        checks.append(skipped("calibration", settings.brier_margin, "no probabilities were given"))
-    else:
+    parts = [reports.counts()]
+    if probabilities is not None:
         before, after = (p[curated] for p in probabilities)
-        checks += check_calibration(reports, before, after, settings, seed=seed)
+        parts.append(calibration_counts(reports, before, after))
+    of_f1, *of_calibration = resample(parts, seed)
+    checks = [*check_f1(reports, of_f1, settings, look, seed=seed), check_rates(reports, settings, seed=seed)]
+    if of_calibration:
+        checks += check_calibration(parts[1], of_calibration[0], settings)
+    else:
+        checks.append(skipped("calibration", settings.brier_margin, "no probabilities were given"))
     if lists is None:
         checks.append(skipped("list length", settings.list_band, "no disease lists were given"))
     else:

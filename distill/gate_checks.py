@@ -11,6 +11,7 @@ than that condition's own level (an intersection-union test: Berger 1982, doi:10
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,11 +22,11 @@ from teachback.distill.config import GateSettings
 from teachback.distill.gate_budget import Look
 from teachback.distill.gate_swaps import Compared, F1Sums, compare_by_swapping, f1_of
 from teachback.store.label import FINDINGS
-from teachback.store.quality.bootstrap import Floats, cluster_sums, resample_sums
+from teachback.store.quality.bootstrap import Counts, Floats, cluster_sums, resample_sums
 from teachback.store.quality.f1 import POSITIVE, Codes, Mask, mask_of
 from teachback.store.quality.mcnemar import holm
 
-__all__ = ["Check", "GateReports", "check_f1", "one_sided", "skipped"]
+__all__ = ["Check", "GateReports", "check_f1", "one_sided", "resample", "skipped"]
 
 N_BOOT = 2000
 RARE = "the rare findings together"
@@ -88,14 +89,14 @@ class GateReports:
         """Whether the candidate calls exactly what the champion calls."""
         return bool((self.champion == self.candidate).all())
 
-    def sums(self) -> F1Sums:
-        """Count by cluster, finding by finding."""
+    def counts(self) -> Counts:
+        """Count by cluster, (C, 65): hits of champion and candidate, calls of both, positives, of 13 findings each."""
         said = (self.champion, self.candidate)
         stacked = np.concatenate([*(m & self.there for m in said), *said, self.there], axis=1).astype(np.int64)
-        return _as_sums(cluster_sums(stacked, self.clusters))
+        return cluster_sums(stacked, self.clusters)
 
     def groups(self, fewest: int) -> Mask:
-        """Return (13, G) which findings are rare: all, then each that is frequent, then the rare ones together."""
+        """Return (13, G) which findings make a group: all, then each that is frequent, then the rare ones together."""
         positives = self.there.sum(axis=0)
         frequent = np.flatnonzero(positives >= fewest)
         groups = np.zeros((len(FINDINGS), len(frequent) + 2), bool)
@@ -105,18 +106,28 @@ class GateReports:
         return groups if positives[groups[:, -1]].any() else groups[:, :-1]
 
 
-def check_f1(reports: GateReports, settings: GateSettings, look: Look, *, seed: int = 0) -> list[Check]:
+def resample(parts: Sequence[Counts], seed: int) -> list[Counts]:
+    """Draw clusters anew, the same for all parts: each (C, K) -> (B, K)."""
+    edges = np.cumsum([part.shape[1] for part in parts])[:-1]
+    return np.split(resample_sums(np.concatenate(parts, axis=1), N_BOOT, seed), edges, axis=1)
+
+
+def check_f1(
+    reports: GateReports, resampled: Counts, settings: GateSettings, look: Look, *, seed: int = 0
+) -> list[Check]:
     """Hold the candidate's F1 against the champion's.
 
     Args:
         reports: What both call.
+        resampled: (B, 65) `reports.counts()`, drawn anew.
         settings: Margins and levels.
         look: The level at which a gain must be shown.
-        seed: Of bootstrap and swaps.
+        seed: Of the swaps.
     """
-    sums = reports.sums()
-    groups = reports.groups(settings.macro_positives)
-    point, drawn = _gains(sums, groups, seed)
+    counts = reports.counts()
+    sums, groups = _as_sums(counts), reports.groups(settings.macro_positives)
+    point, drawn = (_gains(_as_sums(rows), groups) for rows in (counts.sum(axis=0, keepdims=True), resampled))
+    point = point[0]
     rare = reports.there.sum(axis=0) < settings.macro_positives
     harm_groups = np.column_stack([np.ones(len(FINDINGS), bool), np.eye(len(FINDINGS), dtype=bool), rare])
     swapped = compare_by_swapping(sums.pooled(harm_groups), seed=seed)
@@ -181,20 +192,14 @@ def _harm(swapped: Compared, rare: int, settings: GateSettings) -> Check:
     return Check("harm by finding", min(corrected), None, None, settings.harm_level, not harmed, words)
 
 
-def _gains(sums: F1Sums, groups: Mask, seed: int) -> tuple[Floats, Floats]:
-    """Return (G,) gains of F1 and the same on (B, G) resamples."""
-    of_groups = sums.pooled(groups)
-    rows = np.concatenate([of_groups.hits, of_groups.called, of_groups.positives[:, None]], axis=1)
-    flat = np.rint(rows).astype(np.int64).reshape(len(rows), -1)
-    return _gain(flat.sum(axis=0)), _gain(resample_sums(flat, N_BOOT, seed))
+def _gains(sums: F1Sums, groups: Mask) -> Floats:
+    """Return the (R, G) gains in F1 of each row and group."""
+    of = sums.pooled(groups)
+    champion, candidate = (f1_of(of.hits[:, who], of.called[:, who], of.positives) for who in (0, 1))
+    return candidate - champion
 
 
-def _gain(rows: npt.NDArray[np.int64]) -> Floats:
-    champion_hits, hits, champion_called, called, positives = np.split(rows.astype(np.float64), 5, axis=-1)
-    return f1_of(hits, called, positives) - f1_of(champion_hits, champion_called, positives)
-
-
-def _as_sums(rows: npt.NDArray[np.int64]) -> F1Sums:
-    """(C, 65) -> counts by cluster."""
+def _as_sums(rows: Counts) -> F1Sums:
+    """(R, 65) -> counts of each row, a cluster or a resample."""
     champion_hits, hits, champion_called, called, there = np.split(rows.astype(np.float64), 5, axis=1)
     return F1Sums(np.stack([champion_hits, hits], axis=1), np.stack([champion_called, called], axis=1), there)

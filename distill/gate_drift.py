@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from teachback.distill.config import GateSettings
-from teachback.distill.gate_checks import N_BOOT, Check, GateReports, one_sided, skipped
+from teachback.distill.gate_checks import Check, GateReports, one_sided, skipped
 from teachback.distill.gate_swaps import SWAPS, flip_signs
 from teachback.store.label import FINDINGS
-from teachback.store.quality.bootstrap import Floats, cluster_sums, resample_sums
+from teachback.store.quality.bootstrap import Counts, Floats, cluster_sums
 from teachback.store.quality.mcnemar import holm
 
-__all__ = ["ListLengths", "check_calibration", "check_lists", "check_rates"]
+__all__ = ["ListLengths", "calibration_counts", "check_calibration", "check_lists", "check_rates"]
 
 _BINS = 10
 _MILLION = 1_000_000  # probabilities in whole millionths, so that sums are exact
@@ -67,31 +67,33 @@ def check_rates(reports: GateReports, settings: GateSettings, *, seed: int = 0) 
     return Check("rates", min(corrected), None, None, settings.drift_level, not drifted, words)
 
 
-def check_calibration(
-    reports: GateReports,
-    champion: npt.NDArray[np.floating[Any]],
-    candidate: npt.NDArray[np.floating[Any]],
-    settings: GateSettings,
-    *,
-    seed: int = 0,
-) -> list[Check]:
-    """Refuse a candidate whose probabilities are worse than the champion's by more than a margin.
+def calibration_counts(
+    reports: GateReports, champion: npt.NDArray[np.floating[Any]], candidate: npt.NDArray[np.floating[Any]]
+) -> Counts:
+    """Count by cluster, (C, 24), what Brier score and calibration error of both are made of.
 
     Args:
         reports: What both call.
         champion: (N, 13) the champion's calibrated probability of `present`; NaN where it gave none.
-        candidate: (N, 13) the candidate's.
-        settings: Margins and level.
-        seed: Of the bootstrap.
+        candidate: (N, 13) the candidate's. Cells where either gave none are left out.
     """
     known = reports.known & np.isfinite(champion) & np.isfinite(candidate)
+    both = [_reliability(p, reports.there, known) for p in (champion, candidate)]
+    return cluster_sums(np.concatenate(both, axis=1), reports.clusters)
+
+
+def check_calibration(counts: Counts, resampled: Counts, settings: GateSettings) -> list[Check]:
+    """Refuse a candidate whose probabilities are worse than the champion's by more than a margin.
+
+    Args:
+        counts: (C, 24) of `calibration_counts`.
+        resampled: (B, 24) the same, drawn anew.
+        settings: Margins and level.
+    """
     limits = {"Brier score": settings.brier_margin, "calibration error": settings.ece_margin}
-    if not known.any():
+    if not counts.any():
         return [skipped(name, limit, "there are no probabilities") for name, limit in limits.items()]
-    sums = cluster_sums(
-        np.concatenate([_reliability(p, reports.there, known) for p in (champion, candidate)], axis=1), reports.clusters
-    )
-    point, drawn = _worsening(sums.sum(axis=0)), _worsening(resample_sums(sums, N_BOOT, seed))
+    point, drawn = _worsening(counts.sum(axis=0)), _worsening(resampled)
     checks = []
     for place, (name, limit) in enumerate(limits.items()):
         value = float(point[place])
@@ -153,5 +155,6 @@ def _worsening(sums: npt.NDArray[np.int64]) -> Floats:
     for half in np.split(sums.astype(np.float64), 2, axis=-1):
         cells, squared, gaps = half[..., 0], half[..., 1], half[..., 2:]
         # The weight of a bin is its share of the cells, which cancels the division by its size in the mean.
+        cells = np.maximum(cells, 1)  # a resample may miss all cells with probabilities
         figures.append(np.stack([squared / cells, np.abs(gaps).sum(axis=-1) / cells], axis=-1))
     return np.asarray(figures[1] - figures[0])
