@@ -132,7 +132,7 @@ def check_f1(
     harm_groups = np.column_stack([np.ones(len(FINDINGS), bool), np.eye(len(FINDINGS), dtype=bool), rare])
     swapped = compare_by_swapping(sums.pooled(harm_groups), seed=seed)
     checks = [_micro(reports, float(point[0]), drawn[:, 0], look), _by_swapping(reports, swapped, look)]
-    if len(point) > 1:
+    if len(point) > 1 and len(drawn):
         pooled = int(rare.sum()) if groups[:, -1].sum() > 1 else 0
         checks.append(_macro(float(point[1:].mean()), drawn[:, 1:].mean(axis=1), settings, pooled))
     return [*checks, _harm(swapped, int(rare.sum()), settings)]
@@ -156,7 +156,8 @@ def _micro(reports: GateReports, gain: float, drawn: Floats, look: Look) -> Chec
     low, high = one_sided(gain, drawn, look.level)
     passed = low >= 0
     if math.isnan(low):
-        return Check("micro-F1", gain, low, high, 0.0, False, "micro-F1 cannot be compared: too few curated positives")
+        words = "micro-F1 cannot be compared: no curated positives, or all reports of one patient"
+        return Check("micro-F1", gain, low, high, 0.0, False, words)
     words = f"micro-F1 {gain:+.3f}, at least {low:+.3f} with {1 - look.level:.1%} confidence"
     return Check("micro-F1", gain, low, high, 0.0, passed, words if passed else f"{words}: no gain is shown")
 
@@ -166,7 +167,7 @@ def _by_swapping(reports: GateReports, swapped: Compared, look: Look) -> Check:
     if reports.unchanged:
         return Check(name, p, None, None, look.level, True, "the candidate calls what the champion calls")
     passed = p <= look.level
-    words = f"swapping champion and candidate gives so much in {p:.1%} of draws, {look.level:.1%} allowed"
+    words = f"swapping the two at random gains as much in {p:.1%} of draws, {look.level:.1%} allowed"
     return Check(name, p, None, None, look.level, passed, words)
 
 

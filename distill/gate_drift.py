@@ -55,7 +55,7 @@ def check_rates(reports: GateReports, settings: GateSettings, *, seed: int = 0) 
     )
     gap, step = over_truth.sum(axis=0), over_champion.sum(axis=0)
     farther = (gap * step > 0) & (np.abs(gap) > np.abs(gap - step))  # gap - step: the champion's own
-    p = np.maximum(_two_sided(over_truth, seed), _two_sided(over_champion, seed + 1))
+    p = _two_sided(np.concatenate([over_truth, over_champion], axis=1), seed).reshape(2, -1).max(axis=0)
     corrected = holm([float(x) for x in np.where(farther, p, 1.0)])
     there = [*reports.there.sum(axis=0), reports.there.sum()]
     drifted = [
@@ -91,8 +91,11 @@ def check_calibration(counts: Counts, resampled: Counts, settings: GateSettings)
         settings: Margins and level.
     """
     limits = {"Brier score": settings.brier_margin, "calibration error": settings.ece_margin}
-    if not counts.any():
-        return [skipped(name, limit, "there are no probabilities") for name, limit in limits.items()]
+    if not counts.any() or not len(resampled):
+        return [
+            skipped(name, limit, "there are no probabilities, or all reports are of one patient")
+            for name, limit in limits.items()
+        ]
     point, drawn = _worsening(counts.sum(axis=0)), _worsening(resampled)
     checks = []
     for place, (name, limit) in enumerate(limits.items()):
