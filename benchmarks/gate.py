@@ -1,19 +1,19 @@
 """Does the gate keep worse students out and let better ones in? 200 simulated rounds of each kind, no training.
 
-    python benchmarks/gate.py
+    OPENBLAS_NUM_THREADS=1 python benchmarks/gate.py
 
 A round has 300 to 600 gate reports, a champion of a true micro-F1 of .85 to .90 (.78 to .85 where a candidate gains .05
 or more, as round 1 does over base or teacher), and a candidate. True quality is that of a student's law, on infinitely
 many reports; one draw of 200,000 checks it (`gate_rounds.py`).
 
 - Harmful feedback: of 4 findings 2 % to 20 % of the labels are flipped; or all classes drift, the log-odds of a call up
-  (over-called) or down (under-called) by .25 to 1. Counted as worse where the true micro-F1 is lower.
+  (over-called) or down (under-called) by .25 or .5. Counted as worse where the true micro-F1 is lower.
 - Equal candidates: the same law, fresh mistakes.
 - Better candidates, by true gain in micro-F1, unevenly spread over the findings.
 - Trading one finding for the rest: micro-F1 truly gains .02, but half of one frequent finding's positives are lost.
-- Campaigns of 5 rounds on one gate: every candidate is worse (true change -.01 to 0), or two gains (+.05, +.02) come
-  before three such rounds, or all candidates are equals of the champion, the hardest case, where any promotion counts
-  as wrong. `stops`: as a campaign does, at its first refusal; `goes on`: the next round follows a refused one.
+- Campaigns of 5 rounds on one gate: two gains (+.05, +.02) come before three worse candidates (true change -.01 to 0),
+  or all are equals of the champion, the hardest case, where any promotion counts as wrong. `stops`: as a campaign does,
+  at its first refusal; `goes on`: the next round follows a refused one.
 
 Beside the gate stand two other rules on the same rounds: `higher`, which promotes whatever has the higher micro-F1 on
 the gate, and `both bounds`, the lower 95 % bounds of micro and macro at or above zero and no finding's interval below.
@@ -49,14 +49,13 @@ GAINS = (0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.05, 0.10)
 HEADLINE = (0.02, 0.03, 0.05, 0.10)  # what this project's rounds have shown: feedback the first two, round 1 the others
 HARMS = {
     "flipped": (0.02, 0.05, 0.20),
-    "over-called": (0.25, 0.5, 1.0),
-    "under-called": (0.25, 0.5, 1.0),
+    "over-called": (0.25, 0.5),
+    "under-called": (0.25, 0.5),
 }
 FLIPPED_FINDINGS = 4
 UNEVEN = 0.25  # spread of the findings' log-odds about the common change
 WORSE = (-0.01, -0.0005)
 CAMPAIGNS: dict[str, tuple[float | None, ...]] = {  # true gain of each round; None: a worse candidate
-    "all are worse": (None,) * 5,
     "all are equals": (0.0,) * 5,
     "two gains, then none": (0.05, 0.02, None, None, None),
 }
@@ -257,8 +256,7 @@ def _candidate(random: np.random.Generator, champion: Student, name: str, size: 
     if name in HARMS:
         up = size if name == "over-called" else -size
         return change(champion, -up, up)
-    frequent = np.flatnonzero(SHARES[:, 0] > 0.1)
-    finding = random.choice(frequent)
+    finding = random.choice(np.flatnonzero((SHARES[:, 0] > 0.1) & (champion[:, 0] < 0.4)))  # frequent, and well found
     traded = champion.copy()
     traded[finding, 0] = 0.5
     others = np.arange(len(FINDINGS)) != finding

@@ -42,7 +42,9 @@ def test_candidates_are_better_or_worse_by_as_much_as_asked(seed: int, f1: float
     assert (_candidate(random, champion, "equal", 0.0) == champion).all()
     traded = _candidate(random, champion, "one finding traded", 0.02)
     assert true_f1(traded) - f1 == pytest.approx(0.02, abs=1e-3)
-    assert (traded[:, 0] >= 0.5).sum() == 1
+    lost = np.flatnonzero(np.isclose(traded[:, 0], 0.5))  # a champion may miss more than half of another finding
+    assert len(lost) == 1
+    assert champion[lost[0], 0] < 0.5
 
 
 def test_drift_calls_more_or_less() -> None:
@@ -89,10 +91,10 @@ def test_the_headline_is_the_smallest_gain_from_which_enough_get_in() -> None:
 
     shares = dict(zip(GAINS, (0.1, 0.9, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0), strict=True))
     rounds = [{("better", gain): promoted(share) for gain, share in shares.items()}]
-    campaigns = [{name: [False, name == "all are worse"] for name in CAMPAIGNS}]
+    campaigns = [{name: [False, name == "all are equals"] for name in CAMPAIGNS}]
     figures = figures_of(rounds, campaigns)
     assert figures["seen_from_gain"] == 0.02  # .01 is let in by luck: .015 is not
-    assert figures["campaigns_that_ever_err"]["all are worse"]["goes on"]["value"] == 1
+    assert figures["campaigns_that_ever_err"]["all are equals"]["goes on"]["value"] == 1
 
 
 @pytest.mark.slow
