@@ -20,6 +20,7 @@ class TrainingRow:
         weight: What it counts in the loss.
         reason: Why it was taken or refused.
         selected: Whether it was taken.
+        carried: Where else in the report it is taught, as (section, start, end).
     """
 
     label: TaughtLabel
@@ -27,6 +28,7 @@ class TrainingRow:
     weight: float
     reason: str
     selected: bool = True
+    carried: tuple[tuple[str, int, int], ...] = ()
 
 
 def assemble(frozen: Frozen, settings: CampaignSettings, pseudo: Sequence[TrainingRow] = ()) -> list[TrainingRow]:

@@ -17,6 +17,7 @@ import numpy as np
 from teachback.distill.artefacts import save_json
 from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
 from teachback.distill.base import load_tokenizer
+from teachback.distill.carry import carry, sentences_to_read, summarise_carried
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import Decision, align_present, decide
@@ -27,9 +28,10 @@ from teachback.distill.prompt import load_student_prompt
 from teachback.distill.pseudo import feed_back, student_labels, summarise
 from teachback.distill.questions import Questions
 from teachback.distill.record import RoundRecord, disease_figures, environment, round_rows, run_row
-from teachback.distill.round import Progress, Round, open_test, run_round
+from teachback.distill.round import Progress, Round, open_test, read_sentences, run_round
 from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
+from teachback.store.label import FINDINGS, STATUSES
 from teachback.store.quality.f1 import paired_difference
 from teachback.store.quality.tables import evaluation_rows
 from teachback.store.rows import label_row, labeler_row
@@ -94,7 +96,9 @@ class Campaign:
         for number in range(1, self.settings.rounds + 1):
             pseudo, summary = ([], None) if number == 1 else self._pseudo(champion, number)
             taught = assemble(self.frozen, self.settings, [*fed, *pseudo])
-            if number > 1 and not any(row.selected for row in pseudo):
+            if summary is not None and self.settings.unit == "sentence":
+                taught, summary["carried"] = self._carry(champion, taught)
+            if number > 1 and not any(row.selected for row in pseudo) and not any(row.carried for row in taught):
                 stopped = f"round {number} has no certified prediction to feed back"
                 break
             steps = self._steps(taught)
@@ -155,6 +159,19 @@ class Campaign:
         held_out = gate, align(gate.report_ids, self.gate.truth.report_ids, self.gate.truth.codes)
         in_pool = align(pool.report_ids, known.report_ids, known.codes)
         return rows, summarise(selection, pool, in_pool, held_out)
+
+    def _carry(self, champion: Round, rows: list[TrainingRow]) -> tuple[list[TrainingRow], dict[str, Any]]:
+        sentences = sentences_to_read(self.frozen, self.settings)
+        read = read_sentences(champion, self.frozen, self.settings, self.questions, sentences, self.progress)
+        taught = carry(rows, self.frozen, self.settings, sentences, read, champion.name)
+        known = Bench(self.store.connection, "train", self.settings.corpus, self.frozen.teacher_id).truth
+        truth = {
+            (report_id, finding): STATUSES[code]
+            for report_id, codes in zip(known.report_ids, known.codes, strict=True)
+            for finding, code in zip(FINDINGS, codes, strict=True)
+            if code >= 0
+        }
+        return taught, summarise_carried(taught, truth, sentences, read, self.frozen)
 
     def _codes(self, round_: Round) -> Any:
         scored = round_.scored["gate"]

@@ -59,6 +59,12 @@ class SelectSettings(_Frozen):
         default="refuse",
         description="Classes with too few calibration predictions: refused, or certified together by status.",
     )
+    carry: float | None = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="How surely a sentence is about a finding to be taught a label of another section; null: none.",
+    )
     objection: float = Field(
         default=0.8, gt=0, le=1, description="A teacher at least this sure of another status keeps a pseudo-label out."
     )

@@ -8,7 +8,7 @@ report is taught on the whole scope, as diseases are, which are listed over a re
 Sentences repeat (a quarter of all impressions has "No acute cardiopulmonary abnormality."). Equal ones are one lesson:
 the status with the most weight, weighed by the square root of how often it was said, up to three. A pseudo-label is
 taught on the sentences that decided it alone: what a student finds nothing in is most of what it reads, and would
-outnumber what the teacher says.
+outnumber what the teacher says. A label that was carried over (`carry`) is taught on that sentence too.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ from teachback.distill.passages import Passage, passages_of, touched
 from teachback.distill.questions import Questions, Target, format_diseases
 from teachback.distill.tree import TreeRow
 from teachback.store.label import FINDINGS
-from teachback.store.report import Report
+from teachback.store.report import Report, Scope
 
 __all__ = ["Lesson", "plant_rows", "write_lessons"]
 
@@ -63,7 +63,7 @@ def write_lessons(rows: Sequence[TrainingRow], frozen: Frozen, settings: Campaig
             continue
         whole = _findings(members)
         if settings.unit == "sentence":
-            whole = _vote(report, scope, whole, votes)
+            whole = _vote(report, scope, whole, votes, settings.scope)
         targets = {f: Target(whole[f].label.status, whole[f].weight) for f in FINDINGS if f in whole}
         if listed := _list_diseases(members, report_id in frozen.listed, settings):
             targets[DISEASES] = listed
@@ -96,7 +96,7 @@ def _list_diseases(members: Sequence[TrainingRow], listed: bool, settings: Campa
 
 
 def _vote(
-    report: Report, scope: str, findings: Mapping[str, TrainingRow], votes: dict[str, _Votes]
+    report: Report, scope: str, findings: Mapping[str, TrainingRow], votes: dict[str, _Votes], student_scope: Scope
 ) -> dict[str, TrainingRow]:
     """Add what labels say of their sentences; return those that can be taught on the whole scope alone."""
     passages = passages_of(report, scope)  # type: ignore[arg-type]
@@ -110,6 +110,10 @@ def _vote(
             if row.source == "pseudo" and i not in places:
                 continue
             _count(votes, passage, row.label if i in places else None, finding, row.weight)
+        if row.carried:
+            whole = passages_of(report, student_scope)
+            for i in touched(whole, row.carried):
+                _count(votes, whole[i], row.label, finding, row.weight)
     return unplaced
 
 

@@ -23,7 +23,16 @@ from teachback.store.identity import content_id
 from teachback.store.label import STATUSES, Evidence, Labeler
 from teachback.store.report import Report, Scope
 
-__all__ = ["DECIDING_SPLITS", "Progress", "Round", "Scored", "list_diseases", "open_test", "run_round"]
+__all__ = [
+    "DECIDING_SPLITS",
+    "Progress",
+    "Round",
+    "Scored",
+    "list_diseases",
+    "open_test",
+    "read_sentences",
+    "run_round",
+]
 
 DECIDING_SPLITS = ("calibration", "gate", "pool")  # what a round may look at; `test` is opened once, at the end
 
@@ -124,7 +133,7 @@ def run_round(
         steps: Optimizer steps: the budget that arms share.
         progress: Told what is going on.
     """
-    trained_on = sorted((r.label.label_id, r.source, round(r.weight, 6)) for r in rows if r.selected)
+    trained_on = sorted((r.label.label_id, r.source, round(r.weight, 6), *r.carried) for r in rows if r.selected)
     round_id = content_id("rnd", frozen.campaign_id, number, arm, steps, trained_on)
     folder = folder / f"{number}-{arm}-{round_id[4:12]}"
     training: dict[str, Any] = {"adapter_hash": None, "steps": 0, "rows": 0, "seconds": 0.0, "losses": []}
@@ -165,6 +174,25 @@ def open_test(
     """Predict the test split, once, after every decision has been taken."""
     predicted = _predictions(frozen, settings, rows, questions, round_.folder, round_.arm, ("test",), progress)["test"]
     return _scored(predicted, round_.calibration, frozen.reports["test"], settings)
+
+
+def read_sentences(
+    round_: Round,
+    frozen: Frozen,
+    settings: CampaignSettings,
+    questions: Questions,
+    sentences: Sequence[str],
+    progress: Progress,
+) -> NDArray[np.float16]:
+    """Let a round's student read single sentences: M of them to (M, 13, 4) probabilities, kept in its folder."""
+    path = round_.folder / "sentences.npz"
+    stored = load_arrays(path)
+    if stored is None or len(stored["probabilities"]) != len(sentences):
+        what = f"{round_.name} reads sentences"
+        score = _score(frozen, settings, (), questions, round_.folder, round_.arm, what, progress)
+        stored = {"probabilities": score(sentences).astype(np.float16)}
+        save_arrays(path, **stored)
+    return stored["probabilities"]
 
 
 def list_diseases(
