@@ -4,58 +4,40 @@ Platt scaling of `present` against the rest, per finding: p' = sigmoid(a * logit
 for two numbers of their own, so each finding's (a, b) is drawn towards the pooled ones by a Gaussian prior, which a
 rare finding obeys and a frequent one outvotes. The other three statuses share what is left in proportion.
 
+A finding whose probabilities do not lie on such a line may have an isotonic curve instead (`isotonic`), by the setting
+or where cross-validation shows that it predicts better (`calibrate_choice`).
+
 The decision is `present` from a threshold on, the same for all findings, that maximises micro-F1 on the calibration
 reports; F1's best threshold lies below 1/2 (Lipton et al. 2014, arXiv 1402.1892). Otherwise the likeliest other status.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Calibration", "expected_calibration_error", "fit_calibration"]
+from teachback.distill.calibrate_choice import choose_isotonic
+from teachback.distill.calibration import PRESENT, Calibration
+from teachback.distill.isotonic import fit_curves
+from teachback.distill.temperature import fit_temperatures
 
-PRESENT = 0  # index of `present` in STATUSES
-_PRIOR_A, _PRIOR_B = 8.0, 4.0  # precision of the prior that ties a finding's a and b to the pooled ones
+__all__ = ["Calibration", "Method", "expected_calibration_error", "fit_calibration"]
+
+Method = Literal["temperature", "isotonic", "auto"]
+
 _THRESHOLDS = np.linspace(0.2, 0.6, 41)
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How raw probabilities become calibrated ones, and those a decision.
-
-    Attributes:
-        slopes: a of each of the 13 findings.
-        offsets: b of each of the 13 findings.
-        threshold: Calibrated probability from which a finding is called present.
-    """
-
-    slopes: tuple[float, ...]
-    offsets: tuple[float, ...]
-    threshold: float
-
-    def apply(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Calibrate (N, 13, 4) probabilities; each distribution still sums to 1."""
-        raw = np.clip(probabilities[..., PRESENT].astype(np.float64), 1e-6, 1 - 1e-6)
-        present = _sigmoid(np.array(self.slopes) * np.log(raw / (1 - raw)) + np.array(self.offsets))
-        scaled = probabilities.astype(np.float64) * ((1 - present) / (1 - raw))[..., None]
-        scaled[..., PRESENT] = present
-        calibrated: NDArray[np.float32] = (scaled / scaled.sum(-1, keepdims=True)).astype(np.float32)
-        return calibrated
-
-    def decide(self, calibrated: NDArray[np.float32]) -> NDArray[np.int8]:
-        """Return (N, 13) status codes for calibrated (N, 13, 4) probabilities."""
-        others = calibrated[..., 1:].argmax(-1) + 1
-        codes: NDArray[np.int8] = np.where(calibrated[..., PRESENT] >= self.threshold, PRESENT, others).astype(np.int8)
-        return codes
-
-
-def fit_calibration(probabilities: NDArray[np.float32], truth: NDArray[np.int8]) -> Calibration:
+def fit_calibration(
+    probabilities: NDArray[np.float32], truth: NDArray[np.int8], method: Method = "temperature"
+) -> Calibration:
     """Fit on the calibration split.
 
     Args:
         probabilities: (N, 13, 4) raw probabilities.
         truth: (N, 13) curated status codes; -1 where there is none.
+        method: `temperature`, `isotonic`, or `auto`: isotonic for the findings that cross-validation shows it to suit.
 
     Returns:
         The calibration; the identity with threshold 0.5 where nothing is curated.
@@ -64,16 +46,15 @@ def fit_calibration(probabilities: NDArray[np.float32], truth: NDArray[np.int8])
     findings = truth.shape[1]
     if not known.any():
         return Calibration((1.0,) * findings, (0.0,) * findings, 0.5)
-    raw = np.clip(probabilities[..., PRESENT].astype(np.float64), 1e-6, 1 - 1e-6)
-    scores, positive = np.log(raw / (1 - raw)), (truth == PRESENT).astype(np.float64)
-    pooled = _platt(scores[known], positive[known], np.array([1.0, 0.0]), np.array([0.01, 0.01]))
-    own = [
-        _platt(scores[known[:, f], f], positive[known[:, f], f], pooled, np.array([_PRIOR_A, _PRIOR_B]))
-        for f in range(findings)
-    ]
-    slopes, offsets = tuple(float(ab[0]) for ab in own), tuple(float(ab[1]) for ab in own)
-    present = Calibration(slopes, offsets, 0.5).apply(probabilities)[..., PRESENT][known]
-    return Calibration(slopes, offsets, _best_threshold(present, positive[known]))
+    fitted = fit_temperatures(probabilities, truth)
+    curved: Sequence[int] = range(findings)
+    if method == "auto":
+        curved = choose_isotonic(probabilities, truth)
+    if method != "temperature":
+        fitted = fit_curves(fitted, probabilities, truth, curved)
+    present = fitted.apply(probabilities)[..., PRESENT][known]
+    threshold = _best_threshold(present, (truth == PRESENT)[known].astype(np.float64))
+    return Calibration(fitted.slopes, fitted.offsets, threshold, fitted.curves)
 
 
 def expected_calibration_error(probability: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:
@@ -89,28 +70,6 @@ def expected_calibration_error(probability: NDArray[np.float64], right: NDArray[
     return float(sum(gaps))
 
 
-def _platt(
-    scores: NDArray[np.float64],
-    positive: NDArray[np.float64],
-    prior: NDArray[np.float64],
-    precision: NDArray[np.float64],
-    steps: int = 50,
-) -> NDArray[np.float64]:
-    """Fit (a, b) by Newton's method on the penalised log-likelihood, which is concave."""
-    ab = prior.astype(np.float64).copy()
-    features = np.stack([scores, np.ones_like(scores)], axis=1)
-    for _ in range(steps):
-        p = _sigmoid(features @ ab)
-        gradient = features.T @ (p - positive) + precision * (ab - prior)
-        hessian = (features * (p * (1 - p))[:, None]).T @ features + np.diag(precision)
-        step = np.linalg.solve(hessian, gradient)
-        ab = ab - np.clip(step, -1.0, 1.0)
-        if np.abs(step).max() < 1e-8:
-            break
-    ab[0] = max(ab[0], 0.05)  # a student's order is kept even where the calibration split contradicts it
-    return ab
-
-
 def _best_threshold(present: NDArray[np.float32], positive: NDArray[np.float64]) -> float:
     def f1(threshold: float) -> float:
         called = present >= threshold
@@ -121,8 +80,3 @@ def _best_threshold(present: NDArray[np.float32], positive: NDArray[np.float64])
     # The curve is flat and noisy near its top: take the middle of all thresholds within 0.002 of the best.
     near = _THRESHOLDS[scored >= scored.max() - 0.002]
     return float(np.median(near))
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    out: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(x, -40, 40)))
-    return out

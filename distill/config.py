@@ -114,6 +114,10 @@ class CampaignSettings(_Frozen):
     disease_weight: float = Field(
         default=0.2, ge=0, description="Weight of a disease token beside a finding token's 1."
     )
+    calibration: Literal["temperature", "isotonic", "auto"] = Field(
+        default="temperature",
+        description="How probabilities are calibrated, finding by finding; auto: as cross-validation chooses.",
+    )
     control: bool = Field(
         default=True, description="Train a no-feedback round of the same budget beside each feedback round."
     )

@@ -117,8 +117,7 @@ def load_student_labeler(folder: Path | str) -> StudentLabeler:
             f"{folder} holds no adapter with its {CARD}",
             "name a round's folder, such as labels-campaigns/3fa2/1-feedback-90ab, or the adapter/ in it",
         )
-    calibration = stored.pop("calibration")
-    fitted = Calibration(tuple(calibration["slopes"]), tuple(calibration["offsets"]), calibration["threshold"])
+    fitted = Calibration.from_dict(stored.pop("calibration"))
     return StudentLabeler(path, _Card(Labeler(**stored.pop("labeler")), calibration=fitted, **stored))
 
 
@@ -137,7 +136,7 @@ def write_card(round_: Round, settings: CampaignSettings) -> None:
                 "scope": settings.scope,
                 "prompt": settings.prompt,
                 "max_length": settings.train.max_length,
-                "calibration": asdict(round_.calibration),
+                "calibration": round_.calibration.as_dict(),
             },
         )
 

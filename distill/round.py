@@ -1,7 +1,7 @@
 """One round: train, predict, calibrate, evaluate; each step a file, so that a killed round goes on where it was."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +149,13 @@ def run_round(
             progress=lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
         )
     raw = _predictions(frozen, settings, rows, questions, folder, arm, DECIDING_SPLITS, progress)
-    calibration = _calibration(folder, raw["calibration"].probabilities, truth)
+    calibration = _calibration(folder, raw["calibration"].probabilities, truth, settings)
     labeler = Labeler(
         kind="student",
         name=f"student:{Path(settings.student).name}",
         version=training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on),
         model="bag of words" if arm == "linear" else settings.student,
-        parameters={"scope": settings.scope, "prompt": settings.prompt, "calibration": asdict(calibration)},
+        parameters={"scope": settings.scope, "prompt": settings.prompt, "calibration": calibration.as_dict()},
     )
     scored = {
         split: _scored(predicted, calibration, frozen.reports[split], settings) for split, predicted in raw.items()
@@ -281,13 +281,15 @@ def _readable(reports: Sequence[Report], settings: CampaignSettings) -> list[Rep
     return [report for report in reports if report.text(settings.scope)]
 
 
-def _calibration(folder: Path, raw: NDArray[np.float32], truth: NDArray[np.int8]) -> Calibration:
+def _calibration(
+    folder: Path, raw: NDArray[np.float32], truth: NDArray[np.int8], settings: CampaignSettings
+) -> Calibration:
     path = folder / "calibration.json"
     stored = load_json(path)
     if stored is None:
-        stored = asdict(fit_calibration(raw, truth))
+        stored = fit_calibration(raw, truth, settings.calibration).as_dict()
         save_json(path, stored)
-    return Calibration(tuple(stored["slopes"]), tuple(stored["offsets"]), stored["threshold"])
+    return Calibration.from_dict(stored)
 
 
 def _scored(
