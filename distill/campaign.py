@@ -2,8 +2,9 @@
 
 The base model is the first champion. Round 1 learns from the teacher. From round 2 on, the champion's certain
 predictions on reports that no teacher labelled come back as labels, and a control arm of the same budget and seed
-trains without them, so that what more steps bring does not pass for what feedback brings. `test` is opened once, after
-the last decision.
+trains without them, so that what more steps bring does not pass for what feedback brings. A candidate that failed may
+stand once more, as an average with the champion; its pseudo-labels are void whatever comes of that. `test` is opened
+once, after the last decision.
 """
 
 import math
@@ -28,7 +29,7 @@ from teachback.distill.prompt import load_student_prompt
 from teachback.distill.pseudo import feed_back, student_labels, summarise
 from teachback.distill.questions import Questions
 from teachback.distill.record import RoundRecord, disease_figures, environment, round_rows, run_row
-from teachback.distill.round import Progress, Round, open_test, read_sentences, run_round
+from teachback.distill.round import Progress, Round, average_round, open_test, read_sentences, run_round
 from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, STATUSES
@@ -108,12 +109,18 @@ class Campaign:
             if number > 1 and self.settings.control:
                 control = self._round(number, "control", rows, steps)
                 self._keep(control, rows, None, None)
-            changed = self._changed(champion, candidate)
+            standing = candidate
+            if not decision.promoted and self.settings.gate.average and champion.training["adapter_hash"]:
+                standing = self._average(champion, candidate)
+                decision = self._decide(champion, standing)
+                self._keep(standing, taught, decision, None)
+            changed = self._changed(champion, standing)
             if not decision.promoted:
                 stopped = f"round {number} did not pass the gate; its pseudo-labels are void"
                 break
-            champion = candidate
-            fed += [row for row in pseudo if row.selected]
+            champion = standing
+            if standing is candidate:
+                fed += [row for row in pseudo if row.selected]
             if changed < FEWEST_CHANGES:
                 stopped = f"round {number} changed {changed:.1%} of the gate's labels, under {FEWEST_CHANGES:.0%}"
                 break
@@ -139,6 +146,12 @@ class Campaign:
             arm=arm,
             steps=steps,
             progress=self.progress,
+        )
+
+    def _average(self, champion: Round, candidate: Round) -> Round:
+        truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)
+        return average_round(
+            champion, candidate, self.frozen, self.settings, self.questions, truth, progress=self.progress
         )
 
     def _ids(self, split: str) -> list[str]:

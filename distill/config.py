@@ -90,6 +90,9 @@ class GateSettings(_Frozen):
     drift_level: float = Field(default=0.05, gt=0, lt=0.5, description="The same of seeing drift.")
     brier_margin: float = Field(default=0.005, ge=0, description="How much higher the Brier score may be.")
     ece_margin: float = Field(default=0.02, ge=0, description="How much higher the calibration error may be.")
+    average: bool = Field(
+        default=True, description="Let the mean of a refused candidate and the champion stand once in its place."
+    )
     list_band: float = Field(
         default=0.25, gt=0, lt=1, description="Share by which the mean disease list may be longer or shorter."
     )

@@ -1,5 +1,6 @@
 """One round: train, predict, calibrate, evaluate; each step a file, so that a killed round goes on where it was."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from teachback.distill.artefacts import load_arrays, load_json, save_arrays, save_json
 from teachback.distill.assemble import TrainingRow, scoped_texts
+from teachback.distill.average import average_adapters
 from teachback.distill.base import load_base, load_student
 from teachback.distill.calibrate import Calibration, fit_calibration
 from teachback.distill.config import CampaignSettings
@@ -28,6 +30,7 @@ __all__ = [
     "Progress",
     "Round",
     "Scored",
+    "average_round",
     "list_diseases",
     "open_test",
     "read_sentences",
@@ -82,7 +85,7 @@ class Round:
     Attributes:
         round_id: Hash of everything that made it.
         number: 1, 2, ...; 0 for the base model.
-        arm: `feedback`, `control`, `linear` or `base`.
+        arm: `feedback`, `average`, `control`, `linear` or `base`.
         folder: Where its files lie.
         labeler: The student as a labeler.
         training: What the training recorded.
@@ -148,19 +151,85 @@ def run_round(
             steps=steps,
             progress=lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
         )
+    version = training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on)
+    judged = _judge(frozen, settings, rows, questions, truth, folder, arm, version, progress)
+    return Round(round_id, number, arm, folder, judged.labeler, training, judged.calibration, judged.scored)
+
+
+def average_round(
+    champion: Round,
+    candidate: Round,
+    frozen: Frozen,
+    settings: CampaignSettings,
+    questions: Questions,
+    truth: NDArray[np.int8],
+    *,
+    progress: Progress,
+) -> Round:
+    """Average two rounds' adapters, half each and exactly, and let the average predict.
+
+    Args:
+        champion: The round that stands.
+        candidate: The round that failed against it.
+        frozen: The campaign's inputs.
+        settings: The campaign's settings.
+        questions: The student's questions.
+        truth: (N, 13) curated codes of the calibration split, in the order of its texts.
+        progress: Told what is going on.
+    """
+    round_id = content_id("rnd", frozen.campaign_id, "average", champion.round_id, candidate.round_id)
+    folder = candidate.folder.with_name(f"{candidate.number}-average-{round_id[4:12]}")
+    training = load_json(folder / "train.json")
+    if training is None:
+        average_adapters(champion.folder / "adapter", candidate.folder / "adapter", folder / "adapter")
+        weights = (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+        training = {
+            "adapter_hash": hashlib.blake2b(weights, digest_size=12).hexdigest(),
+            "average_of": [champion.name, candidate.name],
+            "steps": 0,
+            "rows": 0,
+            "seconds": 0.0,
+            "losses": [],
+        }
+        save_json(folder / "train.json", training)
+    version = training["adapter_hash"]
+    judged = _judge(frozen, settings, (), questions, truth, folder, "average", version, progress)
+    found = judged.labeler, training, judged.calibration, judged.scored
+    return Round(round_id, candidate.number, "average", folder, *found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    labeler: Labeler
+    calibration: Calibration
+    scored: dict[str, Scored]
+
+
+def _judge(
+    frozen: Frozen,
+    settings: CampaignSettings,
+    rows: Sequence[TrainingRow],
+    questions: Questions,
+    truth: NDArray[np.int8],
+    folder: Path,
+    arm: str,
+    version: str,
+    progress: Progress,
+) -> _Judged:
+    """Let a student predict what a round may look at, and calibrate it."""
     raw = _predictions(frozen, settings, rows, questions, folder, arm, DECIDING_SPLITS, progress)
     calibration = _calibration(folder, raw["calibration"].probabilities, truth, settings)
     labeler = Labeler(
         kind="student",
         name=f"student:{Path(settings.student).name}",
-        version=training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on),
+        version=version,
         model="bag of words" if arm == "linear" else settings.student,
         parameters={"scope": settings.scope, "prompt": settings.prompt, "calibration": calibration.as_dict()},
     )
     scored = {
         split: _scored(predicted, calibration, frozen.reports[split], settings) for split, predicted in raw.items()
     }
-    return Round(round_id, number, arm, folder, labeler, training, calibration, scored)
+    return _Judged(labeler, calibration, scored)
 
 
 def open_test(

@@ -73,7 +73,7 @@ def list_subjects(record: Mapping[str, Any]) -> list[Subject]:
         )
         for subject in record["teacher"]["subjects"]
     ]
-    order = {"base": 0, "linear": 1, "feedback": 2, "control": 3}
+    order = {"base": 0, "linear": 1, "feedback": 2, "average": 3, "control": 4}
     rounds = sorted(
         record["rounds"],
         key=lambda r: (min(order[r["arm"]], 2), r["round"] if order[r["arm"]] >= 2 else 0, order[r["arm"]]),
@@ -81,6 +81,7 @@ def list_subjects(record: Mapping[str, Any]) -> list[Subject]:
     notes = {
         "base": "before any training",
         "linear": "bag of words, same labels",
+        "average": "half champion, half the candidate that failed",
         "control": "same steps, nothing fed back",
     }
     return members + [
@@ -147,4 +148,4 @@ def promise_kept(errors: int, n: int, bound: float) -> str:
 def _role(round_: Mapping[str, Any], champion: str) -> Role:
     if round_["name"] == champion:
         return "champion"
-    return "student" if round_["arm"] == "feedback" else "baseline"
+    return "student" if round_["arm"] in ("feedback", "average") else "baseline"
