@@ -233,6 +233,7 @@ class Campaign:
                 "before": calibration_error(calibration.raw, raw_codes, truth),
                 "after": calibration_error(calibration.probabilities, calibration.codes, truth),
             },
+            calibrated={b.split: b.judge_calibration(round_.scored[b.split]) for b in (self.calibration, self.gate)},
         )
         self.records.append(record)
         write_card(round_, self.settings)
@@ -246,7 +247,10 @@ class Campaign:
                 "labelers": [labeler_row(round_.labeler)],
                 "labels": labels if round_.arm != "base" else [],
                 **round_rows(record, self.frozen, self.settings, self.run_id),
-                "evaluations": self._evaluations(round_, gate, "gate"),
+                "evaluations": [
+                    *self._evaluations(round_, gate, "gate"),
+                    *record.calibration_rows(("calibration", "gate")),
+                ],
             }
         )
         self.store.publish()
@@ -267,11 +271,12 @@ class Campaign:
             scored = open_test(round_, self.frozen, self.settings, rows[round_.round_id], self.questions, self.progress)
             codes[round_.name] = align(self.test.truth.report_ids, scored.report_ids, scored.codes)
             record.test = self.test.judge(codes[round_.name])
+            record.calibrated["test"] = self.test.judge_calibration(scored)
             labels = [label_row(label, self.run_id) for label in student_labels(round_, scored)]
             self.store.write(
                 {
                     "labels": labels if round_.arm != "base" else [],
-                    "evaluations": self._evaluations(round_, record.test, "test"),
+                    "evaluations": self._evaluations(round_, record.test, "test") + record.calibration_rows(("test",)),
                 }
             )
         record_ = {

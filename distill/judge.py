@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teachback.distill.calibrate import expected_calibration_error
+from teachback.distill.calibration import PRESENT
+from teachback.distill.gate import align_present
+from teachback.distill.round import Scored
 from teachback.distill.select import wrong
+from teachback.store.quality.calibration import CalibrationReport, measure_calibration
 from teachback.store.quality.f1 import F1Report, PairedReport, evaluate_statuses, paired_difference
 from teachback.store.quality.statuses import StatusMatrix, fetch_curated, fetch_labeler, fetch_teacher
 
@@ -85,6 +89,14 @@ class Bench:
                 seed=self.seed,
             ),
         )
+
+    def judge_calibration(self, scored: Scored) -> CalibrationReport:
+        """Hold a round's probabilities of `present` against the curated labels, before and after calibration."""
+        given = [
+            align_present(self.truth.report_ids, scored.report_ids, side) for side in (scored.raw, scored.probabilities)
+        ]
+        codes = self.truth.codes
+        return measure_calibration(*given, codes == PRESENT, codes >= 0, self.truth.clusters, seed=self.seed)
 
 
 def align(wanted: Sequence[str], report_ids: Sequence[str], codes: NDArray[np.int8]) -> NDArray[np.int8]:

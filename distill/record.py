@@ -18,8 +18,10 @@ from teachback.distill.judge import Bench, Judged
 from teachback.distill.questions import Questions
 from teachback.distill.round import Progress, Round, list_diseases
 from teachback.store.database import Store
+from teachback.store.quality.calibration import CalibrationReport
 from teachback.store.quality.diseases import evaluate_diseases, fetch_diseases
 from teachback.store.quality.statuses import cluster_codes
+from teachback.store.quality.tables import evaluation_rows
 from teachback.store.runs import git_revision
 
 __all__ = ["RoundRecord", "disease_figures", "environment", "round_rows", "run_row"]
@@ -35,8 +37,9 @@ class RoundRecord:
         decision: The gate's verdict; None for arms that do not stand for promotion.
         pseudo: What was fed back into it; None where nothing was.
         gate: Its figures on `gate`.
-        reliability: Calibration error on `calibration`, before and after.
+        reliability: Calibration error of decided statuses on `calibration`, before and after.
         test: Its figures on `test`, once that is open.
+        calibrated: By split, what calibration did to its probabilities of `present`, finding by finding.
     """
 
     round_: Round
@@ -46,6 +49,7 @@ class RoundRecord:
     gate: Judged
     reliability: dict[str, Any]
     test: Judged | None = field(default=None)
+    calibrated: dict[str, CalibrationReport] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
@@ -64,8 +68,28 @@ class RoundRecord:
             "pseudo": self.pseudo,
             "gate": self.gate.as_dict(),
             "test": None if self.test is None else self.test.as_dict(),
-            "reliability": self.reliability,
+            "reliability": {
+                **self.reliability,
+                "methods": list(self.round_.calibration.methods),
+                "splits": {split: report.as_dict() for split, report in self.calibrated.items()},
+            },
         }
+
+    def calibration_rows(self, splits: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the rows of `evaluations` that say what calibration did on these splits."""
+        fitted = "the calibration was fitted on these reports"
+        names = {"labeler_id": self.round_.labeler.labeler_id, "round_id": self.round_.round_id}
+        return [
+            row
+            for split in splits
+            for row in evaluation_rows(
+                self.calibrated[split],
+                subject=self.round_.name,
+                split=split,
+                note=fitted if split == "calibration" else None,
+                **names,
+            )
+        ]
 
 
 def run_row(run_id: str, command: str, settings: CampaignSettings) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from teachback.store.identity import content_id
 from teachback.store.label import FINDINGS
 from teachback.store.quality.agreement import Agreement
 from teachback.store.quality.bootstrap import Estimate
+from teachback.store.quality.calibration import CalibrationReport
 from teachback.store.quality.diseases import DiseaseReport
 from teachback.store.quality.f1 import F1Report, PairedReport
 
@@ -19,7 +20,7 @@ _Figure = tuple[str, str, int, int | None, Estimate]
 
 
 def evaluation_rows(
-    figures: F1Report | PairedReport | DiseaseReport | Agreement,
+    figures: F1Report | PairedReport | DiseaseReport | Agreement | CalibrationReport,
     *,
     subject: str,
     split: str,
@@ -31,6 +32,7 @@ def evaluation_rows(
 
     Metrics are `micro_f1`, `macro_f1`, `weighted_f1`, `precision`, `recall`, and `f1`, `precision`, `recall` a finding;
     a paired report gives `delta_micro_f1`, `delta_macro_f1` and `delta_f1`; an agreement `accuracy` and `kappa`;
+    a calibration `ece_before`, `brier_before`, `ece_after` and `brier_after`, a finding and over all;
     diseases `exact_f1`, `normalised_f1`, `synonym_f1`, `icd3_f1`, `icd_f1` and their precision and recall.
 
     Args:
@@ -48,7 +50,16 @@ def evaluation_rows(
     ]
 
 
-def _list_figures(figures: F1Report | PairedReport | DiseaseReport | Agreement) -> list[_Figure]:
+def _list_figures(
+    figures: F1Report | PairedReport | DiseaseReport | Agreement | CalibrationReport,
+) -> list[_Figure]:
+    if isinstance(figures, CalibrationReport):
+        return [
+            (f"{metric}_{side}", of.finding, n, of.positives, getattr(getattr(of, side), metric))
+            for of, n in [(figures.overall, figures.n_reports)] + [(of, of.n) for of in figures.findings]
+            for side in ("before", "after")
+            for metric in ("ece", "brier")
+        ]
     if isinstance(figures, F1Report):
         return _of_f1(figures)
     if isinstance(figures, PairedReport):
