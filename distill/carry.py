@@ -7,8 +7,10 @@ which are just what the student lacks. Here it is not asked what that sentence s
 label decides the rest: two views of one case that teach each other (co-training: Blum & Mitchell 1998,
 doi:10.1145/279943.279962). What a student is sure of anyway teaches it nothing new.
 
-Carried are the teacher's labels and the certified pseudo-labels; nothing that is unmentioned; and nothing where no
-sentence, or more than one, is about the finding.
+Carried are labels of the teacher and certified pseudo-labels that call a finding present or absent; how sure a report
+sounds differs from section to section ("possible effusion" there is "small effusion" here), so nothing is carried to or
+from a hedge; and nothing where no sentence, or more than one, is about the finding. The section's other sentences are
+then taught to say nothing of it: without that contrast a student learns that whatever is new to it speaks of something.
 """
 
 from collections.abc import Sequence
@@ -28,7 +30,9 @@ from teachback.store.review.intervals import binomial_interval
 
 __all__ = ["carry", "sentences_to_read", "summarise_carried"]
 
-_UNMENTIONED = STATUSES.index("unmentioned")
+_UNMENTIONED, _UNCERTAIN = STATUSES.index("unmentioned"), STATUSES.index("uncertain")
+_POLAR = ("present", "absent")
+_HEDGED = 0.2  # a sentence that is uncertain with this probability is a hedge
 
 
 def sentences_to_read(frozen: Frozen, settings: CampaignSettings) -> list[str]:
@@ -61,9 +65,10 @@ def carry(
     if settings.select.carry is None:
         return list(rows)
     about = 1 - np.asarray(probabilities[..., _UNMENTIONED], np.float64) >= settings.select.carry
+    hedged = probabilities[..., _UNCERTAIN] >= _HEDGED
     place = {text: i for i, text in enumerate(sentences)}
     reports = {report.report_id: report for split in ("train", "pool") for report in frozen.reports[split]}
-    return [_carried(row, reports[row.label.report_id], settings, place, about, reader) for row in rows]
+    return [_carried(row, reports[row.label.report_id], settings, place, about, hedged, reader) for row in rows]
 
 
 def summarise_carried(
@@ -112,10 +117,11 @@ def _carried(
     settings: CampaignSettings,
     place: dict[str, int],
     about: NDArray[np.bool_],
+    hedged: NDArray[np.bool_],
     reader: str,
 ) -> TrainingRow:
     label = row.label
-    if not row.selected or label.task != "findings" or label.status == "unmentioned" or not label.evidence:
+    if not row.selected or label.task != "findings" or label.status not in _POLAR or not label.evidence:
         return row
     # A teacher has read all of its scope; a student's label stands on the sentence that decided it.
     read = {section for section, _, _ in label.evidence}
@@ -127,7 +133,7 @@ def _carried(
         for p in passages_of(report, settings.scope)
         if p.section not in read and p.text in place and about[place[p.text], finding]
     ]
-    if len(again) != 1:
+    if len(again) != 1 or hedged[place[again[0].text], finding]:
         return row
     only = again[0]
     reason = f"{row.reason}; also on the sentence of {only.section} that {reader} finds to be about it"

@@ -8,7 +8,8 @@ report is taught on the whole scope, as diseases are, which are listed over a re
 Sentences repeat (a quarter of all impressions has "No acute cardiopulmonary abnormality."). Equal ones are one lesson:
 the status with the most weight, weighed by the square root of how often it was said, up to three. A pseudo-label is
 taught on the sentences that decided it alone: what a student finds nothing in is most of what it reads, and would
-outnumber what the teacher says. A label that was carried over (`carry`) is taught on that sentence too.
+outnumber what the teacher says. A label that was carried over (`carry`) is taught on that section too, where one
+sentence says it.
 """
 
 from collections import defaultdict
@@ -111,9 +112,11 @@ def _vote(
                 continue
             _count(votes, passage, row.label if i in places else None, finding, row.weight)
         if row.carried:
-            whole = passages_of(report, student_scope)
-            for i in touched(whole, row.carried):
-                _count(votes, whole[i], row.label, finding, row.weight)
+            sections = {section for section, _, _ in row.carried}
+            others = [passage for passage in passages_of(report, student_scope) if passage.section in sections]
+            again = touched(others, row.carried)
+            for i, passage in enumerate(others):
+                _count(votes, passage, row.label if i in again else None, finding, row.weight)
     return unplaced
 
 

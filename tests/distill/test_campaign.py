@@ -5,6 +5,8 @@ from typing import Any
 
 import duckdb
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from teachback.distill.config import CampaignSettings
 from teachback.distill.run import run_campaign
@@ -24,7 +26,7 @@ def test_a_campaign_trains_gates_feeds_back_and_controls(finished: Any) -> None:
     _, _, record, folder, _ = finished
     assert record == json.loads((folder / "campaign.json").read_text())
     names = [round_["name"] for round_ in record["rounds"]]
-    assert names == ["base model", "round 1", "round 2 feedback", "round 2 control", "linear"]
+    assert names == ["base model", "round 1", "round 2 feedback", "round 2 control", "round 2 average", "linear"]
     by_name = dict(zip(names, record["rounds"], strict=True))
     assert by_name["base model"]["decision"] is None
     assert by_name["round 1"]["decision"]["against"] == "base model"
@@ -57,7 +59,8 @@ def test_every_subject_is_judged_on_gate_and_test(finished: Any) -> None:
 def test_the_store_holds_rounds_rows_labels_figures_and_decisions(finished: Any) -> None:
     path, _, record, _, _ = finished
     rounds = ask(path, 'SELECT "round", arm, adapter_hash IS NULL FROM rounds ORDER BY 1, 2')
-    assert rounds == [(1, "feedback", False), (1, "linear", True), (2, "control", False), (2, "feedback", False)]
+    second = [(2, arm, False) for arm in ("average", "control", "feedback")]
+    assert rounds == [(1, "feedback", False), (1, "linear", True), *second]
     for round_ in record["rounds"][1:]:
         chosen = f"round_id = '{round_['round_id']}'"
         taken = f"SELECT source, count(*) FROM training_rows WHERE {chosen} AND selected GROUP BY 1"
@@ -74,6 +77,27 @@ def test_the_store_holds_rounds_rows_labels_figures_and_decisions(finished: Any)
     }
     ends = "SELECT status FROM run_ends JOIN runs USING (run_id) WHERE command = 'distill'"
     assert ask(path, ends) == [("finished",)]
+
+
+def test_a_refused_candidate_stands_once_more_as_an_average_with_the_champion(finished: Any) -> None:
+    _, _, record, _, _ = finished
+    by_name = {round_["name"]: round_ for round_ in record["rounds"]}
+    champion, failed, average = (by_name[name] for name in ("round 1", "round 2 feedback", "round 2 average"))
+    assert not failed["decision"]["promoted"]
+    assert average["training"]["average_of"] == ["round 1", "round 2 feedback"]
+    assert average["decision"]["against"] == "round 1"
+    assert average["decision"]["alpha"]["earlier"] == [True, False]  # a look more, at what the budget has left
+    change = [_change(round_, "q_proj") for round_ in (champion, failed, average)]
+    assert torch.allclose(change[2], (change[0] + change[1]) / 2, atol=1e-6)
+
+
+def _change(round_: Any, layer: str) -> Any:
+    """Return what an adapter adds to the first such layer."""
+    folder = Path(round_["folder"]) / "adapter"
+    weights = load_file(str(folder / "adapter_model.safetensors"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    down, up = (next(w for name, w in sorted(weights.items()) if layer in name and ab in name) for ab in ("_A", "_B"))
+    return up @ down * (config["lora_alpha"] / config["r"])
 
 
 def test_refused_predictions_are_kept_with_their_reason(finished: Any) -> None:
@@ -111,7 +135,7 @@ def test_readers_see_the_finished_campaign(finished: Any) -> None:
     path, _, _, _, _ = finished
     connection, _ = open_snapshot(path)
     with connection:
-        assert connection.execute("SELECT count(*) FROM rounds").fetchone() == (4,)
+        assert connection.execute("SELECT count(*) FROM rounds").fetchone() == (5,)
 
 
 def test_test_is_opened_once_after_the_last_decision(finished: Any) -> None:
@@ -176,3 +200,25 @@ def test_a_round_that_changes_nothing_is_the_last(torch: Any, store_path: Path, 
 def test_a_missing_store_is_named(torch: Any, tmp_path: Path, settle: Settle) -> None:
     with pytest.raises(StoreError, match="there is no store at"):
         run_campaign(tmp_path / "nowhere.duckdb", settle())
+
+
+def test_calibration_is_judged_by_finding_and_split_before_and_after(finished: Any) -> None:
+    path, _, record, _, _ = finished
+    for round_ in record["rounds"]:
+        rows = ask(
+            path,
+            "SELECT split, metric, count(*), count(DISTINCT target), any_value(note) FROM evaluations "
+            f"WHERE subject = '{round_['name']}' AND (metric LIKE 'ece_%' OR metric LIKE 'brier_%') GROUP BY 1, 2",
+        )
+        sides = {"ece_before", "ece_after", "brier_before", "brier_after"}
+        assert {(split, metric) for split, metric, *_ in rows} == {
+            (split, metric) for split in ("calibration", "gate", "test") for metric in sides
+        }
+        assert {(n, targets) for _, _, n, targets, _ in rows} == {(14, 14)}  # 13 findings, and all together
+        assert all((note is not None) == (split == "calibration") for split, *_, note in rows)
+        told = round_["reliability"]
+        assert set(told["splits"]) == {"calibration", "gate", "test"}
+        assert set(told["methods"]) == {"temperature"}
+    # What calibration is fitted to lower, it lowers on the reports that it was fitted on.
+    fitted = record["rounds"][0]["reliability"]["splits"]["calibration"]["overall"]
+    assert fitted["after"]["brier"]["value"] < fitted["before"]["brier"]["value"]

@@ -52,7 +52,7 @@ def test_a_label_is_taught_on_the_one_sentence_elsewhere_that_is_about_its_findi
     assert found.reason == "taught; also on the sentence of findings that round 1 finds to be about it"
     lessons = {lesson.text: dict(lesson.targets) for lesson in write_lessons([found], FROZEN, SETTINGS)}
     assert lessons[HEART]["Cardiomegaly"].answer == "present"  # though the champion called it absent
-    assert "No effusion." not in lessons
+    assert lessons["No effusion."]["Cardiomegaly"].answer == "unmentioned"
 
 
 def test_nothing_is_carried_where_none_or_two_sentences_are_about_it() -> None:
@@ -60,6 +60,12 @@ def test_nothing_is_carried_where_none_or_two_sentences_are_about_it() -> None:
     both = np.maximum(read(Cardiomegaly=HEART), read(Cardiomegaly="No effusion."))
     both[..., STATUSES.index("unmentioned")] = both[..., : STATUSES.index("unmentioned")].sum(-1) == 0
     assert carried(row("Cardiomegaly", "present"), both).carried == ()
+
+
+def test_a_hedge_is_left_alone() -> None:
+    probabilities = read(Cardiomegaly=HEART)
+    probabilities[..., STATUSES.index("uncertain")] = 0.3
+    assert carried(row("Cardiomegaly", "present"), probabilities).carried == ()
 
 
 def test_a_sentence_that_the_teacher_read_is_no_other_view() -> None:
@@ -71,6 +77,7 @@ def test_a_sentence_that_the_teacher_read_is_no_other_view() -> None:
     "not_carried",
     [
         row("Cardiomegaly", "unmentioned"),
+        row("Cardiomegaly", "uncertain"),
         row("Cardiomegaly", "present", ()),
         TrainingRow(row("Cardiomegaly", "present").label, "pseudo", 0.0, "refused", selected=False),
     ],
