@@ -9,6 +9,9 @@ import duckdb
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from teachback import __version__
+from teachback.distill.report.calibrated import calibrated
+from teachback.distill.report.costs import add_up
+from teachback.distill.report.drift import rate_drift
 from teachback.distill.report.examples import Disagreements, fetch_disagreements
 from teachback.distill.report.figures import FEW_POSITIVES, as_change, as_figure, direction, list_subjects
 from teachback.distill.report.provenance import find_caveats, flatten, trace
@@ -68,6 +71,10 @@ def _context(record: Mapping[str, Any], connection: duckdb.DuckDBPyConnection) -
         "columns": columns,
         "findings": {split: finding_rows(columns, split, head.champion) for split in splits},
         "rounds": rounds,
+        "against_champion": _against_champion(record, connection),
+        "drifts": [drift for split in splits if (drift := rate_drift(subjects, split))],
+        "calibrated": calibrated(record),
+        "costs": add_up(record),
         "champion_round": next((view for view in rounds if view.is_champion), None),
         "feedback": feedback_sentences(record),
         "teachers": tell_teachers(connection, teacher_id, corpus),
@@ -85,15 +92,34 @@ def _over_linear(record: Mapping[str, Any], connection: duckdb.DuckDBPyConnectio
     """Compare the champion with the bag-of-words student on `test`, from their labels in the store."""
     champion = _champion(record)
     linear = next((round_ for round_ in record["rounds"] if round_["arm"] == "linear"), None)
-    if champion is None or linear is None or champion["arm"] in ("base", "linear") or champion["test"] is None:
+    if champion is None or linear is None or champion["arm"] in ("base", "linear"):
+        return None
+    return _on_test(record, connection, linear, champion)
+
+
+def _against_champion(record: Mapping[str, Any], connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+    """Return by name each other round's paired change over the champion on `test`; the base's labels are not kept."""
+    champion = _champion(record)
+    if champion is None or champion["arm"] == "base":
+        return {}
+    others = [round_ for round_ in record["rounds"] if round_["arm"] != "base" and round_ is not champion]
+    changes = {round_["name"]: _on_test(record, connection, champion, round_) for round_ in others}
+    return {name: change for name, change in changes.items() if change is not None}
+
+
+def _on_test(
+    record: Mapping[str, Any], connection: duckdb.DuckDBPyConnection, a: Mapping[str, Any], b: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return what round b gains over round a on the test reports that both labelled."""
+    if a["test"] is None or b["test"] is None:
         return None
     truth = fetch_curated(connection, "test", record["settings"]["corpus"])
-    a, b = (fetch_labeler(connection, round_["labeler_id"], truth.report_ids) for round_ in (linear, champion))
-    both = (a >= 0).any(axis=1) & (b >= 0).any(axis=1)
+    codes = [fetch_labeler(connection, round_["labeler_id"], truth.report_ids) for round_ in (a, b)]
+    both = (codes[0] >= 0).any(axis=1) & (codes[1] >= 0).any(axis=1)
     if not both.any():
         return None
-    seed = record["settings"]["seed"]
-    return paired_difference(truth.codes[both], a[both], b[both], truth.clusters[both], seed=seed).as_dict()
+    said, seed = [of[both] for of in codes], record["settings"]["seed"]
+    return paired_difference(truth.codes[both], *said, truth.clusters[both], seed=seed).as_dict()
 
 
 def _disagreements(record: Mapping[str, Any], connection: duckdb.DuckDBPyConnection) -> Disagreements | None:

@@ -10,7 +10,16 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["Scale", "axis", "interval_scale", "interval_track", "loss_curve", "reliability_plot"]
+__all__ = [
+    "Scale",
+    "axis",
+    "interval_scale",
+    "interval_track",
+    "loss_curve",
+    "marks_track",
+    "reliability_plot",
+    "small_reliability",
+]
 
 ROW_HEIGHT = 26  # CSS pixels of one interval row
 _MOST_LOSSES = 240  # points of a loss curve; longer ones are thinned
@@ -79,6 +88,24 @@ def interval_track(figure: Figure | None, scale: Scale, role: str, reference: fl
     )
 
 
+def marks_track(marks: Sequence[tuple[str, float]], scale: Scale, reference: float | None = None) -> Markup:
+    """Draw several figures on one line, the champion's last and so on top.
+
+    Args:
+        marks: (CSS class, value) of each.
+        scale: The axis.
+        reference: Value of the dashed line.
+    """
+    parts = [_vertical(scale.percent(tick), "grid") for tick in scale.ticks]
+    if reference is not None:
+        parts.append(_vertical(scale.percent(reference), "ref"))
+    parts += [_mark(value, scale, role) for role, value in sorted(marks, key=lambda mark: mark[0] == "champion")]
+    return Markup(
+        f'<svg class="track" width="100%" height="{ROW_HEIGHT}" aria-hidden="true" focusable="false">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
 def axis(scale: Scale) -> Markup:
     """Draw the ticks' numbers below a stack of tracks."""
     digits = 2 if any(abs(tick * 10 - round(tick * 10)) > 1e-6 for tick in scale.ticks) else 1
@@ -120,15 +147,17 @@ def loss_curve(losses: Sequence[Sequence[float]]) -> Markup:
     )
 
 
-def reliability_plot(before: Mapping[str, Any], after: Mapping[str, Any]) -> Markup:
+def reliability_plot(
+    before: Mapping[str, Any], after: Mapping[str, Any], upwards: str = "share that is right"
+) -> Markup:
     """Draw how often predictions are right against how sure they were, before and after calibration.
 
     Args:
         before: `ece` and `curve`: a list of `confidence`, `right` and `n`.
         after: The same after calibration.
+        upwards: Name of the upright axis.
     """
     x0, y0, size = 52, 228, 210
-    most = max((point["n"] for side in (before, after) for point in side["curve"]), default=1)
     parts = [f'<line class="ref" x1="{x0}" y1="{y0}" x2="{x0 + size}" y2="{y0 - size}"/>']
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = x0 + size * tick, y0 - size * tick
@@ -136,22 +165,52 @@ def reliability_plot(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mar
         if tick in (0.0, 0.5, 1.0):
             parts.append(f'<text x="{x0 - 6}" y="{y + 4}" text-anchor="end">{tick:.1f}</text>')
             parts.append(f'<text x="{x}" y="{y0 + 16}" text-anchor="middle">{tick:.1f}</text>')
-    for side, role in ((before, "baseline"), (after, "champion")):
-        places = [(x0 + size * p["confidence"], y0 - size * p["right"], p["n"]) for p in side["curve"]]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
-        parts.append(f'<polyline class="line {role}" points="{path}"/>')
-        parts += [
-            f'<circle class="mark {role}" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 4.5 * math.sqrt(n / most):.1f}">'
-            f"<title>{n:,} predictions</title></circle>"
-            for x, y, n in places
-        ]
+    parts += _curves(before, after, x0, y0, size)
     parts.append(f'<text x="{x0 + size / 2}" y="{y0 + 32}" text-anchor="middle">probability given</text>')
-    parts.append(f'<text x="12" y="{y0 - size / 2}" text-anchor="middle" class="turned">share that is right</text>')
+    parts.append(f'<text x="12" y="{y0 - size / 2}" text-anchor="middle" class="turned">{upwards}</text>')
     label = f"reliability: calibration error {_error(before)} before, {_error(after)} after"
     return Markup(
         f'<svg class="curve square" viewBox="0 0 270 264" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )
+
+
+def small_reliability(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> Markup:
+    """Draw the same without numbers at its edges, to stand beside many of its kind."""
+    x0, y0, size = 6, 106, 100
+    edges = (
+        f'<path class="grid" fill="none" d="M{x0} {y0}h{size}v-{size}h-{size}zm{size / 2} 0v-{size}m-50 50h{size}"/>'
+    )
+    diagonal = f'<line class="ref" x1="{x0}" y1="{y0}" x2="{x0 + size}" y2="{y0 - size}"/>'
+    label = f"{name}: calibration error {_error(before)} before, {_error(after)} after"
+    return Markup(
+        f'<svg class="curve small" viewBox="0 0 112 112" role="img" aria-label="{escape(label)}">'
+        f"{edges}{diagonal}{''.join(_curves(before, after, x0, y0, size, 1.6, 3.2))}</svg>"
+    )
+
+
+def _curves(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    x0: float,
+    y0: float,
+    size: float,
+    least: float = 2.5,
+    more: float = 4.5,
+) -> list[str]:
+    """Return both curves; a mark's radius grows with its predictions, by `more` at most."""
+    most = max((point["n"] for side in (before, after) for point in side["curve"]), default=1)
+    parts = []
+    for side, role in ((before, "baseline"), (after, "champion")):
+        places = [(x0 + size * p["confidence"], y0 - size * p["right"], p["n"]) for p in side["curve"]]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
+        parts.append(f'<polyline class="line {role}" points="{path}"/>')
+        parts += [
+            f'<circle class="mark {role}" cx="{x:.1f}" cy="{y:.1f}" r="{least + more * math.sqrt(n / most):.1f}">'
+            f"<title>{n:,} predictions</title></circle>"
+            for x, y, n in places
+        ]
+    return parts
 
 
 def _vertical(percent: float, name: str) -> str:

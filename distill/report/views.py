@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from teachback.distill.report.figures import FEW_POSITIVES, Figure, Subject, as_figure, promise_kept, wilson
+from teachback.distill.report.gates import GateView, gate_view
 from teachback.distill.report.plots import Scale, axis, interval_scale, interval_track, loss_curve, reliability_plot
 from teachback.store.label import FINDINGS
 
@@ -100,6 +101,9 @@ class PseudoView:
         classes: Classes of which something was fed back or certified.
         uncertified: Classes of which nothing was.
         axis: The numbers below the tracks.
+        held_out: The same of what the certificates let through on gate, in the record's own words: `known`, `wrong`,
+            `realised_error`, `realised_interval`; None where that is not on record or nothing is known.
+        held_out_verdict: Whether the promise was kept there.
     """
 
     summary: Mapping[str, Any]
@@ -111,6 +115,8 @@ class PseudoView:
     classes: list[PseudoClass]
     uncertified: int
     axis: Markup
+    held_out: Mapping[str, Any] | None
+    held_out_verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,7 @@ class RoundView:
         loss: Its loss curve; empty where it was not trained by steps.
         reliability: Its reliability plot.
         pseudo: What was fed back into it; None where nothing was.
+        gate: The gate's decision; None where it did not stand for promotion.
     """
 
     round: Mapping[str, Any]
@@ -132,6 +139,7 @@ class RoundView:
     loss: Markup
     reliability: Markup
     pseudo: PseudoView | None
+    gate: GateView | None
 
 
 def forest_panels(subjects: Sequence[Subject], splits: Sequence[str]) -> list[Panel]:
@@ -181,6 +189,7 @@ def round_views(record: Mapping[str, Any]) -> list[RoundView]:
             loss=loss_curve(round_["training"].get("losses") or []),
             reliability=reliability_plot(round_["reliability"]["before"], round_["reliability"]["after"]),
             pseudo=_pseudo(round_["pseudo"], record["settings"]["select"]) if round_["pseudo"] else None,
+            gate=gate_view(round_["name"], round_["decision"]) if round_["decision"] else None,
         )
         for round_ in record["rounds"]
     ]
@@ -227,6 +236,8 @@ def _pseudo(summary: Mapping[str, Any], select: Mapping[str, Any]) -> PseudoView
         )
         for c in sorted(taken, key=lambda c: -c["selected"])
     ]
+    held_out = summary.get("held_out")
+    held_out = held_out if held_out and held_out["known"] else None
     return PseudoView(
         summary=summary,
         realised=wilson(summary["wrong"], summary["known"]),
@@ -237,6 +248,8 @@ def _pseudo(summary: Mapping[str, Any], select: Mapping[str, Any]) -> PseudoView
         classes=classes,
         uncertified=len(summary["classes"]) - len(taken),
         axis=axis(scale),
+        held_out=held_out,
+        held_out_verdict=promise_kept(held_out["wrong"], held_out["known"], bound) if held_out else "unknown",
     )
 
 

@@ -149,7 +149,8 @@ class Specimen:
 
     def _feed_back(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
         selection, rows = feed_back(champion, self.frozen, SETTINGS, self.truth("calibration"), number)
-        return rows, summarise(selection, champion.scored["pool"], self.truth("pool"))
+        held_out = champion.scored["gate"], self.truth("gate")
+        return rows, summarise(selection, champion.scored["pool"], self.truth("pool"), held_out)
 
     def _codes(self, round_: Round, split: str) -> NDArray[np.int8]:
         scored = round_.scored[split]
@@ -175,6 +176,7 @@ class Specimen:
                 "after": calibration_error(calibration.probabilities, calibration.codes, truth),
             },
             test=self.bench["test"].judge(self._codes(round_, "test")),
+            calibrated={n: self.bench[n].judge_calibration(round_.scored[n]) for n in ("calibration", "gate", "test")},
         )
         self.records.append(record)
         labels = [label for scored in round_.scored.values() for label in student_labels(round_, scored)]
