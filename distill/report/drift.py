@@ -25,14 +25,16 @@ class RateRow:
         finding: The finding; `all findings` for all together.
         n: Reports with a curated label of it; cells for all together.
         curated: Share of them in which it is present.
-        called: (role, share called present), subject by subject.
+        called: Share called present, subject by subject; None where there is nothing to call.
+        champion: The champion's.
         track: The rates on one line.
     """
 
     finding: str
     n: int
     curated: float
-    called: list[tuple[str, float]]
+    called: list[float | None]
+    champion: float | None
     track: Markup
 
 
@@ -76,8 +78,8 @@ def rate_drift(subjects: Sequence[Subject], split: str) -> Drift | None:
 def _row(finding: str, counted: Sequence[Mapping[str, Any]], roles: Sequence[str], scale: Scale) -> RateRow:
     rates, curated = [_rate(of) for of in counted], _curated(counted[0])
     marks = [(role, rate) for role, rate in zip(roles, rates, strict=True) if rate is not None]
-    track = marks_track(marks, scale, curated)
-    return RateRow(finding, counted[0]["n"], curated or 0.0, [(role, rate or 0.0) for role, rate in marks], track)
+    champion = next((rate for role, rate in marks if role == "champion"), None)
+    return RateRow(finding, counted[0]["n"], curated or 0.0, rates, champion, marks_track(marks, scale, curated))
 
 
 def _rate(counted: Mapping[str, Any]) -> float | None:

@@ -10,7 +10,7 @@ Verdict = Literal["met", "not met", "not asked"]
 
 # What each condition asks, from what it is held against.
 _ASKED: dict[str, Callable[[float], str]] = {
-    "micro-F1": lambda limit: f"a gain shown: its lower bound at or above {limit:+.3f}",
+    "micro-F1": lambda limit: f"a gain shown: its lower bound at or above {limit:g}",
     "micro-F1 by swapping": lambda limit: f"chance gains as much in {limit:.1%} of draws or fewer",
     "macro-F1": lambda limit: f"not much worse: its lower bound at or above {limit:+.3f}",
     "harm by finding": lambda limit: f"no finding worse beyond chance, at {limit:.0%} over all of them",

@@ -185,7 +185,7 @@ def small_reliability(before: Mapping[str, Any], after: Mapping[str, Any], name:
     label = f"{name}: calibration error {_error(before)} before, {_error(after)} after"
     return Markup(
         f'<svg class="curve small" viewBox="0 0 112 112" role="img" aria-label="{escape(label)}">'
-        f"{edges}{diagonal}{''.join(_curves(before, after, x0, y0, size, 1.6, 3.2))}</svg>"
+        f"{edges}{diagonal}{''.join(_curves(before, after, x0, y0, size, 1.6, 3.2, 5))}</svg>"
     )
 
 
@@ -197,13 +197,17 @@ def _curves(
     size: float,
     least: float = 2.5,
     more: float = 4.5,
+    fewest: int = 1,
 ) -> list[str]:
-    """Return both curves; a mark's radius grows with its predictions, by `more` at most."""
+    """Return both curves; a mark's radius grows with its predictions, by `more` at most.
+
+    Bins with fewer predictions than `fewest` have their mark, but the line passes them over: it would leap.
+    """
     most = max((point["n"] for side in (before, after) for point in side["curve"]), default=1)
     parts = []
     for side, role in ((before, "baseline"), (after, "champion")):
         places = [(x0 + size * p["confidence"], y0 - size * p["right"], p["n"]) for p in side["curve"]]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, n in places if n >= fewest)
         parts.append(f'<polyline class="line {role}" points="{path}"/>')
         parts += [
             f'<circle class="mark {role}" cx="{x:.1f}" cy="{y:.1f}" r="{least + more * math.sqrt(n / most):.1f}">'
