@@ -13,9 +13,17 @@ from teachback.distill.tree import Branch, TreeRow, plant
 from teachback.errors import SettingError, TrainingError
 from teachback.store.label import FINDINGS, STATUSES
 
-__all__ = ["Questions", "Target", "format_diseases", "parse_diseases"]
+__all__ = ["DISEASES", "DISEASES_JSON", "VERIFY", "Questions", "Target", "format_diseases", "parse_diseases"]
 
+DISEASES, DISEASES_JSON = "diseases", "diseases as JSON"  # the two forms of the open-ended question
+VERIFY = "verify: "  # in front of a disease, names the question whether the report states it
 NO_DISEASES = "none"
+# What a prompt asks that has no part of its own for these questions.
+JSON_QUESTION = (
+    " Which diseases with an ICD-10-CM code does the report assert? Answer in JSON, for each its name, its icd10 code "
+    "and as evidence the words of the report."
+)
+VERIFY_QUESTION = " Is {disease} present in this report? Answer yes or no."
 _MARK, _PHRASE_MARK = "\u241e", "\u241f"  # signs that no report and no template holds
 _ICD10 = re.compile(r"(.+?)\s+([A-Z]\d[0-9A-Z](?:\s?\.\s?[0-9A-Z]{1,4})?)", flags=re.IGNORECASE)
 
@@ -38,16 +46,28 @@ class Questions:
         finding: The question on one finding, with `{finding}` in it.
         diseases: The question on the diseases.
         max_length: The longest row in tokens; a longer report loses words from its middle, never its answer.
+        diseases_json: The same question, to be answered in JSON.
+        verify: The question whether the report states a disease, with `{disease}` in it.
 
     Raises:
-        SettingError: The statuses do not start with distinct tokens in this tokenizer.
+        SettingError: The statuses, or yes and no, do not start with distinct tokens in this tokenizer.
     """
 
     def __init__(
-        self, tokenizer: Any, *, system: str, user: str, finding: str, diseases: str, max_length: int = 1024
+        self,
+        tokenizer: Any,
+        *,
+        system: str,
+        user: str,
+        finding: str,
+        diseases: str,
+        max_length: int = 1024,
+        diseases_json: str = JSON_QUESTION,
+        verify: str = VERIFY_QUESTION,
     ) -> None:
         self.tokenizer = tokenizer
         self.system, self.user, self.finding, self.diseases = system, user, finding, diseases
+        self.diseases_json, self.verify = diseases_json, verify
         self.max_length = max_length
         self.cut_reports = 0
         self.end = _end_of_turn(self)
@@ -55,11 +75,13 @@ class Questions:
         asked = self.render(_MARK, _PHRASE_MARK).split(_MARK)[1][len(self._between) :]
         self._around_phrase = asked.split(_PHRASE_MARK)
         self.status_tokens = tuple(self.encode_answer(status)[0] for status in STATUSES)
-        if len(set(self.status_tokens)) != len(STATUSES):
-            raise SettingError(
-                f"the statuses {STATUSES} do not start with distinct tokens in this tokenizer",
-                "use a tokenizer of the Llama 3 family, or one that `teachback init-student` made",
-            )
+        self.yes_no_tokens = self.encode_answer("yes")[0], self.encode_answer("no")[0]
+        for what, tokens in ((f"statuses {STATUSES}", self.status_tokens), ("answers yes and no", self.yes_no_tokens)):
+            if len(set(tokens)) != len(tokens):
+                raise SettingError(
+                    f"the {what} do not start with distinct tokens in this tokenizer",
+                    "use a tokenizer of the Llama 3 family, or one that `teachback init-student` made",
+                )
 
     def row(self, text: str, targets: Mapping[str, Target] | None = None) -> TreeRow:
         """Build the row of one report.
@@ -74,9 +96,24 @@ class Questions:
         for question in asked:
             target = None if targets is None else targets[question]
             answer = () if target is None else self.encode_answer(target.answer)
-            branches.append(Branch(self._tails[question], answer, 1.0 if target is None else target.weight))
+            branches.append(Branch(self.tail(question), answer, 1.0 if target is None else target.weight))
         room = self.max_length - sum(len(b.question) + len(b.answer) for b in branches)
         return plant(self.prefix(text, room), branches)
+
+    def rows(self, text: str, targets: Mapping[str, Target]) -> list[TreeRow]:
+        """Build the rows of one report: one, or one a question kind where the whole report leaves no room for all."""
+        wanted = [self.tail(question) + self.encode_answer(target.answer) for question, target in targets.items()]
+        whole = len(self._encode(self._before + text + self._between)) + sum(map(len, wanted))
+        listing = {question: target for question, target in targets.items() if question == DISEASES_JSON}
+        others = {question: target for question, target in targets.items() if question not in listing}
+        if whole <= self.max_length or not listing or not others:
+            return [self.row(text, targets)]
+        return [self.row(text, others), self.row(text, listing)]
+
+    def branches_row(self, text: str, questions: Sequence[str]) -> TreeRow:
+        """Build the row of a report behind which these questions stand without answers, for scoring."""
+        branches = [Branch(self.tail(question)) for question in questions]
+        return plant(self.prefix(text, self.max_length - sum(len(b.question) for b in branches)), branches)
 
     def prefix(self, text: str, room: int | None = None) -> list[int]:
         """Return the token ids that all questions on a report share, cut to `room` tokens.
@@ -100,7 +137,13 @@ class Questions:
 
     def tail(self, question: str) -> tuple[int, ...]:
         """Return the question's token ids, from behind the shared prefix to where the answer starts."""
+        if question not in self._tails and question.startswith(VERIFY):
+            return self._tail_of(self.verify.format(disease=question.removeprefix(VERIFY)))
         return self._tails[question]
+
+    def seen(self, text: str) -> str:
+        """Return a text as the student reads and can write it: a tokenizer may fold case or signs."""
+        return str(self.tokenizer.decode(self._encode(text), skip_special_tokens=True))
 
     def ask(self, phrase: str) -> tuple[int, ...]:
         """Return the token ids of the question on any phrase, as a finding's question would be put."""
@@ -112,16 +155,32 @@ class Questions:
 
     def messages(self, report: str, question: str) -> list[dict[str, str]]:
         """Return the conversation as chat messages, for a server or a plain prompt."""
-        asked = self.diseases if question == "diseases" else self.finding.format(finding=question)
+        if question.startswith(VERIFY):
+            asked = self.verify.format(disease=question.removeprefix(VERIFY))
+        else:
+            open_ended = {DISEASES: self.diseases, DISEASES_JSON: self.diseases_json}
+            asked = open_ended.get(question) or self.finding.format(finding=question)
+        return self._messages(report, asked)
+
+    def _messages(self, report: str, asked: str) -> list[dict[str, str]]:
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, {"role": "user", "content": self.user.format(report=report) + asked}]
 
     def render(self, report: str, question: str) -> str:
         """Return the prompt as text, up to where the answer starts."""
+        return self._render(self.messages(report, question))
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
         kwargs = {"tokenize": False, "add_generation_prompt": True}
         # Llama 3.1's template writes today's date unless told: training and inference must not differ by the day.
-        text = self.tokenizer.apply_chat_template(self.messages(report, question), date_string="26 Jul 2024", **kwargs)
-        return str(text)
+        return str(self.tokenizer.apply_chat_template(messages, date_string="26 Jul 2024", **kwargs))
+
+    def _tail_of(self, asked: str) -> tuple[int, ...]:
+        """Return the token ids of a question of any words behind the shared prefix."""
+        after = self._render(self._messages(_MARK, asked)).split(_MARK)[1]
+        if not after.startswith(self._between):
+            raise SettingError("the prompt's questions do not start alike", "let each start with white space")
+        return tuple(self._encode(after[len(self._between) :]))
 
     def _split_template(self) -> tuple[str, str, dict[str, tuple[int, ...]]]:
         """Split the template's text into what stands before the report, what all questions share, and the questions.
@@ -129,8 +188,9 @@ class Questions:
         The shared part ends before white space: there every BPE of the Llama family starts a new token, so encoding
         the parts one by one gives the ids of the whole.
         """
-        rendered = {question: self.render(_MARK, question).split(_MARK) for question in ("diseases", *FINDINGS)}
-        before = rendered["diseases"][0]
+        asked = (DISEASES, DISEASES_JSON, *FINDINGS)
+        rendered = {question: self.render(_MARK, question).split(_MARK) for question in asked}
+        before = rendered[DISEASES][0]
         after = [parts[1] for parts in rendered.values()]
         length = 0
         while len({text[: length + 1] for text in after}) == 1:
