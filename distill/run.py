@@ -6,6 +6,7 @@ from typing import Any
 from teachback.distill.artefacts import load_json
 from teachback.distill.base import resolve_student
 from teachback.distill.campaign import Campaign
+from teachback.distill.cards import write_cards
 from teachback.distill.config import CampaignSettings
 from teachback.distill.round import Progress
 from teachback.store.database import Store
@@ -41,4 +42,6 @@ def run_campaign(
     with Store(store, create=False) as opened:
         campaign = Campaign(opened, settings, progress, teacher_id=teacher_id, command=command)
         finished = load_json(campaign.folder / "campaign.json")
-        return (finished if finished is not None else campaign.run()), campaign.folder
+        record = finished if finished is not None else campaign.run()
+        write_cards(record, opened.connection, campaign.folder)
+        return record, campaign.folder
