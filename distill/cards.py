@@ -7,6 +7,7 @@ do not hold. The licence is left to whoever publishes: that of the base, of the 
 The rows that were trained on lie beside the dataset's card, without the reports' text: text may not go everywhere.
 """
 
+import filecmp
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -127,9 +128,12 @@ def write_dataset_card(record: Mapping[str, Any], connection: duckdb.DuckDBPyCon
     """
     folder.mkdir(parents=True, exist_ok=True)
     campaign = {"campaign": record["campaign_id"]}
-    temporary = folder / f".{ROWS}.{os.getpid()}"
+    temporary = folder.with_name(f".{ROWS}.{os.getpid()}")
     connection.execute(f"COPY ({_ROWS} {_ORDER}) TO {sql_path(temporary)} (FORMAT parquet)", campaign)
-    os.replace(temporary, folder / ROWS)
+    if (folder / ROWS).exists() and filecmp.cmp(temporary, folder / ROWS, shallow=False):
+        temporary.unlink()
+    else:
+        os.replace(temporary, folder / ROWS)
     told = _told(record, connection)
     by_round = _rows(
         connection,
@@ -267,7 +271,10 @@ def _render(name: str, **context: Any) -> str:
 
 
 def _replace(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text.strip() + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    """Write a card; one that says the same already is left as it is."""
+    text = text.strip() + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
     return path
