@@ -222,3 +222,46 @@ def test_calibration_is_judged_by_finding_and_split_before_and_after(finished: A
     # What calibration is fitted to lower, it lowers on the reports that it was fitted on.
     fitted = record["rounds"][0]["reliability"]["splits"]["calibration"]["overall"]
     assert fitted["after"]["brier"]["value"] < fitted["before"]["brier"]["value"]
+
+
+def test_every_adapter_and_the_training_rows_have_a_card_that_the_hub_reads(finished: Any, torch: Any) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    path, settings, record, folder, _ = finished
+    trained = [round_ for round_ in record["rounds"] if round_["training"]["adapter_hash"]]
+    for round_ in trained:
+        page = (folder / Path(round_["folder"]).name / "adapter" / "README.md").read_text()
+        card = hub.ModelCard(page, ignore_metadata_errors=False)
+        assert (card.data.base_model, card.data.library_name) == (
+            Path(settings.student).name,
+            "peft",
+        )  # no path of this machine
+        assert {"stand-in-teacher", "fictitious-reports"} <= set(card.data.tags)
+        micro = round_["test"]["figures"]["micro"]
+        told = next(of for of in card.data.eval_results if of.dataset_split == "test" and "micro" in of.metric_name)
+        assert told.metric_value == micro["value"]
+        assert f"{micro['low']:.3f} to {micro['high']:.3f}" in told.metric_name
+        assert "was a stand-in" in card.text
+        assert "More Information Needed" not in card.text
+        assert str(folder) not in page
+        # The prompts that made the labels, by their hashes.
+        hashes = ask(path, "SELECT prompt_id FROM labelers WHERE kind IN ('llm', 'adjudicator')")
+        assert all(hash_ in card.text for (hash_,) in hashes)
+    card = hub.DatasetCard((folder / "dataset" / "README.md").read_text(), ignore_metadata_errors=False)
+    named = card.data.configs[0]["data_files"][0]["path"]
+    rows = duckdb.sql(
+        f"SELECT round, arm, source, count(*) FROM '{folder / 'dataset' / named}' WHERE selected GROUP BY ALL"
+    ).fetchall()
+    counted = {(number, arm, source): n for number, arm, source, n in rows}
+    assert counted == {
+        (round_["round"], round_["arm"], source): n
+        for round_ in trained
+        for source, n in round_["labels_by_source"].items()
+    }
+
+
+def test_the_cards_snippet_loads_the_adapter_and_answers(finished: Any, torch: Any, capsys: Any) -> None:
+    _, settings, record, folder, _ = finished
+    adapter = folder / Path(record["rounds"][1]["folder"]).name / "adapter"
+    code = (adapter / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    exec(code.replace("BASE_FOLDER", settings.student).replace("ADAPTER_FOLDER", str(adapter)), {})
+    assert capsys.readouterr().out.strip()
