@@ -31,13 +31,24 @@ def distill(
     report: Annotated[
         Path | None, typer.Option(help="Where to write report.html; default: beside the campaign.")
     ] = None,
+    choose: Annotated[
+        str | None, typer.Option(help="Predict which of these students, with commas between, is worth the full budget.")
+    ] = None,
+    choose_share: Annotated[
+        float, typer.Option(min=0.01, max=0.5, help="Of the training reports, in --choose's largest subset.")
+    ] = 0.25,
     as_json: Annotated[bool, typer.Option("--json", help="Print the campaign's record as JSON.")] = False,
 ) -> None:
     """Train a student on the teacher's labels, feed its certain predictions back, and gate every round.
 
     Killed or stopped, the same command goes on at the step it was in; a finished campaign is only shown again.
 
+    With --choose nothing is distilled yet: each student is trained on small subsets, and the loss that it would reach on
+    all reports is predicted from how its loss falls.
+
     Example: teachback distill labels.duckdb --student tiny --rounds 2
+
+    Example: teachback distill labels.duckdb --choose tiny,my-student
     """
     from rich.console import Console
 
@@ -59,6 +70,12 @@ def distill(
         seed=seed,
         train={name: value for name, value in train.items() if value is not None},
     )
+    if choose is not None:
+        from teachback.cli.distill_choose import choose_students
+
+        told = sys.argv[1:]
+        choose_students(store, choose, settings, share=choose_share, teacher=teacher, as_json=as_json, command=told)
+        return
     console = Console(stderr=as_json)
     with RoundsBar(console) as bar:
         record, folder = run_campaign(

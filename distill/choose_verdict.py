@@ -1,0 +1,162 @@
+"""From what was measured of several students to which of them is worth the full budget: pure, and in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from teachback.distill.choose_points import Measured, Point
+from teachback.distill.scaling import Curve, Forecast, Law, forecast
+
+__all__ = ["Choice", "Prospect", "choose", "curve_of", "law_numbers", "predict_seconds"]
+
+RIVAL = 0.05  # chance of being the best from which a student is not ruled out
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a student promises.
+
+    Attributes:
+        name: The student, as it was named.
+        measured: Its points.
+        forecast: Its loss at the full size.
+        seconds: Predicted time of one training on all reports; None where no training was timed whole.
+        spent: Seconds that its points took.
+        chance: How probably it is the best, by the draws; None where the choice does not rest on the curves.
+        verdict: `worth the full budget`, and the like.
+    """
+
+    name: str
+    measured: Measured
+    forecast: Forecast
+    seconds: float | None
+    spent: float
+    chance: float | None
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which student is worth the full budget.
+
+    Attributes:
+        chosen: Its name.
+        basis: `law` where the curves decide; `largest` where the losses at the largest subset do.
+        why: The decision in sentences.
+        prospects: All students, the most promising first.
+    """
+
+    chosen: str
+    basis: str
+    why: tuple[str, ...]
+    prospects: tuple[Prospect, ...]
+
+
+def choose(measured: Mapping[str, Measured], *, draws: int = 200, seed: int = 0) -> Choice:
+    """Choose the student with the lowest predicted loss at the full size.
+
+    Where the points of any student do not determine its curve, predictions cannot be compared, and the losses after
+    the largest subset decide instead.
+
+    Args:
+        measured: What was measured, by student; all on the same subsets.
+        draws: Draws of the intervals.
+        seed: Of the fits and draws.
+    """
+    full = next(iter(measured.values())).full_reports
+    forecasts = forecast({name: curve_of(of.points) for name, of in measured.items()}, full, draws=draws, seed=seed)
+    doubts = [f"{name}: {found.doubt}" for name, found in forecasts.items() if found.doubt]
+    last = {name: of.points[-1] for name, of in measured.items()}
+    chances: dict[str, float] = {}
+    if doubts:
+        order = sorted(measured, key=lambda name: last[name].loss)
+    else:
+        order = sorted(measured, key=lambda name: forecasts[name].loss)
+        best = np.argmin([forecasts[name].draws for name in order], axis=0)
+        chances = {name: float((best == place).mean()) for place, name in enumerate(order)}
+    reports = max(point.reports for point in last.values())
+    prospects = tuple(
+        Prospect(
+            name,
+            measured[name],
+            forecasts[name],
+            predict_seconds(measured[name]),
+            sum(point.seconds + point.scoring_seconds for point in measured[name].points),
+            chances.get(name),
+            _verdict(name == order[0], chances.get(name), reports),
+        )
+        for name in order
+    )
+    why = _by_loss(prospects, doubts, reports, full) if doubts else _by_law(prospects, full)
+    return Choice(order[0], "largest" if doubts else "law", tuple(why), prospects)
+
+
+def curve_of(points: Sequence[Point]) -> Curve:
+    """Return a student's losses by reports."""
+    return Curve(tuple(point.reports for point in points), tuple(point.loss for point in points))
+
+
+def predict_seconds(measured: Measured) -> float | None:
+    """Predict the time of one training on all reports: loading, and so much a token, as the subsets' trainings took."""
+    from scipy.optimize import nnls
+
+    timed = [point for point in measured.points if point.tokens and not point.resumed]
+    if not timed:
+        return None
+    per_token = 1e6  # keeps both columns of one size
+    work = np.array([[1.0, point.tokens / per_token] for point in timed])
+    if len(timed) == 1:
+        return float(timed[0].seconds * measured.full_tokens / timed[0].tokens)
+    loading, pace = nnls(work, np.array([point.seconds for point in timed]))[0]
+    return float(loading + pace * measured.full_tokens / per_token)
+
+
+def _verdict(best: bool, chance: float | None, reports: int) -> str:
+    if chance is None:
+        return f"lowest loss at {reports:,} reports" if best else f"higher loss at {reports:,} reports"
+    if best:
+        return "worth the full budget"
+    return "cannot be ruled out" if chance >= RIVAL else "not worth it"
+
+
+def _by_law(prospects: Sequence[Prospect], full: int) -> list[str]:
+    best, *others = prospects
+    why = [
+        f"{best.name} is predicted to have the lowest loss on all {full:,} reports: {_interval(best.forecast)}; "
+        f"it is the best of these in {best.chance:.0%} of draws"
+    ]
+    rivals = [p for p in others if p.chance is not None and p.chance >= RIVAL]
+    if rivals:
+        why.append("cannot be ruled out: " + ", ".join(f"{p.name} (best in {p.chance:.0%} of draws)" for p in rivals))
+    cheaper = [p for p in rivals if p.seconds is not None and best.seconds is not None and p.seconds < best.seconds / 2]
+    why += [f"{p.name} would take {p.seconds:.0f} s where {best.name} takes {best.seconds:.0f} s" for p in cheaper]
+    lines = {p.name: p.forecast.line for p in prospects if p.forecast.line is not None}
+    other = min(lines, key=lambda name: lines[name]) if lines else best.name
+    if other != best.name:
+        why.append(f"a straight line through the last points (accept then stop) would choose {other}")
+    return why
+
+
+def _by_loss(prospects: Sequence[Prospect], doubts: Sequence[str], reports: int, full: int) -> list[str]:
+    return [
+        f"the points do not determine every curve, so nothing is predicted for all {full:,} reports: "
+        + "; ".join(doubts),
+        f"ordered by the loss after {reports:,} reports instead, which favours students that learn early",
+    ]
+
+
+def _interval(found: Forecast) -> str:
+    return f"{found.loss:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def law_numbers(law: Law) -> dict[str, float]:
+    """Return the law's numbers under both of its names."""
+    return {
+        "start": law.start,
+        "E": law.floor,
+        "knee": law.knee,
+        "beta": law.power,
+        "D_l": law.pre_learned,
+        "B": law.scale,
+    }
