@@ -1,7 +1,7 @@
 """The plot of a choice: measured losses by training reports, the fitted laws, and what they predict at the full size.
 
 Small inline SVG as in the campaign's report: no plotting library, no script, colours from the page's own variables.
-Both axes are logarithmic, so that the power phase is straight; the untrained student stands left of the smallest subset.
+Both axes are logarithmic, so that the power phase is straight; the untrained student stands left of all subsets.
 """
 
 import math
