@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from teachback.distill.questions import Questions, parse_diseases
-from teachback.distill.tree import collate
+from teachback.distill.backends.protocol import SlotRequest
+from teachback.distill.questions import VERIFY, Questions, parse_diseases
+from teachback.distill.tree import Branch, TreeRow, collate, plant
 from teachback.store.label import FINDINGS
 
-__all__ = ["predict_diseases", "predict_findings"]
+__all__ = ["predict_diseases", "predict_findings", "slot_log_probabilities", "verify_diseases"]
 
 TOKENS_A_BATCH = 16_384  # padded tokens a forward pass; bounds memory whatever the lengths
 DISEASE_TOKENS = 96  # longest answer, in tokens
 
 
 def predict_findings(
-    model: Any,
+    student: Any,
     questions: Questions,
     texts: Sequence[str],
     progress: Callable[[int], None] = lambda done: None,
@@ -29,7 +30,7 @@ def predict_findings(
     """Score the 13 findings of each text.
 
     Args:
-        model: A causal language model in eval mode.
+        student: A causal language model in eval mode, or a backend that runs one.
         questions: The student's questions.
         texts: N report texts.
         progress: Called with the number of reports scored since the last call.
@@ -37,24 +38,79 @@ def predict_findings(
     Returns:
         (N, 13, 4) float32: per report and finding, the probabilities of `STATUSES`; each sums to 1.
     """
+    tails = tuple(questions.tail(finding) for finding in FINDINGS)
+    room = questions.max_length - sum(map(len, tails))
+    requests = [SlotRequest(tuple(questions.prefix(text, room)), tails, questions.status_tokens) for text in texts]
+    return _renormalised(_log_probabilities(student, questions, requests, progress), (len(FINDINGS), 4))
+
+
+def verify_diseases(
+    student: Any,
+    questions: Questions,
+    texts: Sequence[str],
+    listed: Sequence[Sequence[str]],
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[NDArray[np.float32]]:
+    """Ask of each disease whether the report states it: one question a disease, the report shared.
+
+    Args:
+        student: A causal language model in eval mode, or a backend that runs one.
+        questions: The student's questions.
+        texts: N report texts.
+        listed: The diseases to ask for, per text.
+        progress: Called with the number of reports since the last call.
+
+    Returns:
+        Per text, an array of P(yes) / (P(yes) + P(no)), in the order of its diseases.
+    """
+    requests, asked = [], [i for i, diseases in enumerate(listed) if diseases]
+    for i in asked:
+        tails = tuple(questions.tail(VERIFY + disease) for disease in listed[i])
+        prefix = questions.prefix(texts[i], questions.max_length - sum(map(len, tails)))
+        requests.append(SlotRequest(tuple(prefix), tails, questions.yes_no_tokens))
+    progress(len(texts) - len(asked))
+    found = [np.zeros(0, np.float32) for _ in texts]
+    for i, logs in zip(asked, _log_probabilities(student, questions, requests, progress), strict=True):
+        found[i] = _renormalised([logs], (len(listed[i]), 2))[0, :, 0]
+    return found
+
+
+def slot_log_probabilities(
+    model: Any,
+    rows: Sequence[TreeRow],
+    tokens: Sequence[Sequence[int]],
+    pad_id: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[NDArray[np.float32]]:
+    """Read the log-probabilities of tokens where each branch's question ends, in one pass a row.
+
+    Args:
+        model: A causal language model in eval mode.
+        rows: Rows whose branches have no answers.
+        tokens: Per row, the token ids to read.
+        pad_id: The padding token.
+        progress: Called with the number of rows since the last call.
+
+    Returns:
+        Per row, a (branches, tokens) float32 array, over the whole vocabulary.
+    """
     import torch
 
-    rows = [questions.row(text) for text in texts]
-    probabilities = np.zeros((len(rows), len(FINDINGS), 4), np.float32)
-    tokens = torch.tensor(questions.status_tokens, device=model.device)
+    found: list[NDArray[np.float32]] = [np.zeros(0, np.float32) for _ in rows]
     with torch.inference_mode():
         for indices in _by_length([len(row) for row in rows]):
-            batch = collate([rows[i] for i in indices], questions.tokenizer.pad_token_id, model.dtype)
-            ends = torch.tensor([rows[i].ends for i in indices], device=model.device)
+            batch = collate([rows[i] for i in indices], pad_id, model.dtype)
             states = _backbone(model)(
                 **{k: batch[k].to(model.device) for k in ("input_ids", "attention_mask", "position_ids")},
                 use_cache=False,
             ).last_hidden_state
-            slots = states.gather(1, ends[:, :, None].expand(-1, -1, states.shape[-1]))
-            logits = model.get_output_embeddings()(slots)[..., tokens].float()
-            probabilities[indices] = logits.softmax(-1).cpu().numpy()
+            places = [(row, end) for row, i in enumerate(indices) for end in rows[i].ends]
+            slots = states[[row for row, _ in places], [end for _, end in places]]
+            logs = model.get_output_embeddings()(slots).float().log_softmax(-1)
+            for i, of in zip(indices, logs.split([len(rows[i].ends) for i in indices]), strict=True):
+                found[i] = of[:, list(tokens[i])].cpu().numpy()
             progress(len(indices))
-    return probabilities
+    return found
 
 
 def predict_diseases(
@@ -91,6 +147,25 @@ def predict_diseases(
                 answers[i] = parse_diseases(answer)
             progress(len(indices))
     return answers
+
+
+def _log_probabilities(
+    student: Any, questions: Questions, requests: Sequence[SlotRequest], progress: Callable[[int], None]
+) -> list[NDArray[np.float32]]:
+    if hasattr(student, "log_probabilities"):  # a backend
+        answered: list[NDArray[np.float32]] = student.log_probabilities(requests, progress)
+        return answered
+    rows = [plant(r.prefix, [Branch(question) for question in r.questions]) for r in requests]
+    pad_id = questions.tokenizer.pad_token_id
+    return slot_log_probabilities(student, rows, [r.tokens for r in requests], pad_id, progress)
+
+
+def _renormalised(logs: Sequence[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Turn log-probabilities into distributions over the asked tokens alone: N of `shape` to (N, *shape)."""
+    stacked = np.stack(logs) if logs else np.zeros((0, *shape), np.float32)
+    raised = np.exp(stacked - stacked.max(-1, keepdims=True))
+    shares: NDArray[np.float32] = raised / raised.sum(-1, keepdims=True)
+    return shares
 
 
 def _backbone(model: Any) -> Any:
