@@ -92,11 +92,11 @@ class Bench:
 
     def judge_calibration(self, scored: Scored) -> CalibrationReport:
         """Hold a round's probabilities of `present` against the curated labels, before and after calibration."""
-        given = [
+        before, after = (
             align_present(self.truth.report_ids, scored.report_ids, side) for side in (scored.raw, scored.probabilities)
-        ]
+        )
         codes = self.truth.codes
-        return measure_calibration(*given, codes == PRESENT, codes >= 0, self.truth.clusters, seed=self.seed)
+        return measure_calibration(before, after, codes == PRESENT, codes >= 0, self.truth.clusters, seed=self.seed)
 
 
 def align(wanted: Sequence[str], report_ids: Sequence[str], codes: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -1,6 +1,6 @@
 """What calibration did, finding by finding: on reports that it was not fitted on where there are any."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,10 +92,10 @@ def calibrated(record: Mapping[str, Any]) -> Calibrated | None:
 
 
 def _finding(of: Mapping[str, Any], method: str) -> CalibratedFinding:
-    sides: Sequence[Mapping[str, Any]] = (of["before"], of["after"])
+    before, after = of["before"], of["after"]
     few = of["positives"] < FEW_POSITIVES
-    plot = small_reliability(*map(_plain, sides), of["finding"])
-    return CalibratedFinding(of["finding"], method, of["n"], of["positives"], few, *sides, plot)
+    plot = small_reliability(_plain(before), _plain(after), of["finding"])
+    return CalibratedFinding(of["finding"], method, of["n"], of["positives"], few, before, after, plot)
 
 
 def _round(round_: Mapping[str, Any], champion: str) -> CalibratedRound:

@@ -74,10 +74,13 @@ def list_subjects(record: Mapping[str, Any]) -> list[Subject]:
         for subject in record["teacher"]["subjects"]
     ]
     order = {"base": 0, "linear": 1, "feedback": 2, "average": 3, "control": 4}
-    rounds = sorted(
-        record["rounds"],
-        key=lambda r: (min(order[r["arm"]], 2), r["round"] if order[r["arm"]] >= 2 else 0, order[r["arm"]]),
-    )
+
+    def place(round_: Mapping[str, Any]) -> tuple[int, int, int]:
+        """Baselines first, then round by round; an arm that is not known stands behind those that are."""
+        arm = order.get(round_["arm"], len(order))
+        return min(arm, 2), round_["round"] if arm >= 2 else 0, arm
+
+    rounds = sorted(record["rounds"], key=place)
     notes = {
         "base": "before any training",
         "linear": "bag of words, same labels",

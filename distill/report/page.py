@@ -118,8 +118,9 @@ def _on_test(
     both = (codes[0] >= 0).any(axis=1) & (codes[1] >= 0).any(axis=1)
     if not both.any():
         return None
-    said, seed = [of[both] for of in codes], record["settings"]["seed"]
-    return paired_difference(truth.codes[both], *said, truth.clusters[both], seed=seed).as_dict()
+    seed = record["settings"]["seed"]
+    paired = paired_difference(truth.codes[both], codes[0][both], codes[1][both], truth.clusters[both], seed=seed)
+    return paired.as_dict()
 
 
 def _disagreements(record: Mapping[str, Any], connection: duckdb.DuckDBPyConnection) -> Disagreements | None:

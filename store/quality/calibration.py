@@ -132,18 +132,13 @@ def measure_calibration(
     drawn = resample_sums(cluster_sums(counts, clusters), n_boot, seed)
     points, resampled = _figures(counts.sum(axis=0)), _figures(drawn)
 
+    def side(at: int, place: int, cells: Mask) -> Side:
+        ece, brier = (estimate(float(points[at, place, k]), resampled[..., at, place, k], level) for k in (0, 1))
+        return Side(ece, brier, _curve((before, after)[at][cells], there[cells]))
+
     def of(place: int, name: str, cells: Mask) -> FindingCalibration:
-        sides = [
-            Side(
-                *(
-                    estimate(float(points[side, place, figure]), resampled[..., side, place, figure], level)
-                    for figure in (0, 1)
-                ),
-                _curve(given[cells], there[cells]),
-            )
-            for side, given in enumerate((before, after))
-        ]
-        return FindingCalibration(name, int(cells.sum()), int((there & cells).sum()), *sides)
+        counted = int(cells.sum()), int((there & cells).sum())
+        return FindingCalibration(name, *counted, side(0, place, cells), side(1, place, cells))
 
     columns = np.eye(len(FINDINGS), dtype=bool)
     findings = tuple(of(i, finding, known & columns[i]) for i, finding in enumerate(FINDINGS))

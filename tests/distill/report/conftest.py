@@ -163,7 +163,8 @@ class Specimen:
         decision = None
         if against is not None:
             codes = (self._codes(against, "gate"), self._codes(round_, "gate"))
-            decision = decide(gate.truth.codes, *codes, gate.truth.clusters, against.name)
+            earlier = [record.decision.promoted for record in self.records if record.decision]
+            decision = decide(gate.truth.codes, *codes, gate.truth.clusters, against.name, earlier=earlier)
         raw_codes = calibration.raw.argmax(-1).astype(np.int8)
         record = RoundRecord(
             round_=round_,

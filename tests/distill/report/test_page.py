@@ -213,3 +213,96 @@ def test_nothing_overflows_sideways(page: str, tmp_path: Path, width: int) -> No
     title = re.search(r"<title>\[(\d+),(\d+)\]</title>", made.stdout)
     assert title
     assert int(title[2]) <= int(title[1]) == width
+
+
+def part(page: str, name: str) -> str:
+    """One section, as read aloud."""
+    return words("</style>" + page.split(f'<section id="{name}"')[1].split("</section>")[0])
+
+
+def test_each_decision_is_told_with_every_condition(page: str, campaign: Campaign) -> None:
+    said = part(page, "rounds")
+    for round_ in campaign[0]["rounds"]:
+        if not round_["decision"]:
+            continue
+        asked = [check for check in round_["decision"]["checks"] if check["passed"] is not None]
+        told = (
+            f"Promoted: {round_['name']} takes the place of {round_['decision']['against']}; it meets all {len(asked)}"
+        )
+        assert told in said
+        for check in round_["decision"]["checks"]:
+            assert check["words"] in said
+    assert "Look 2 at the gate reports (after promoted)" in said
+    assert said.count("not asked list length") == 2
+
+
+def test_a_refusal_names_the_conditions_that_failed(specimen: Any, page_of: PageOf) -> None:
+    first = specimen.play(1, "feedback", 0.01, against=specimen.play(0, "base", 0.9))
+    specimen.play(2, "feedback", 0.4, against=first)
+    said = part(page_of(specimen.record(first), specimen.store.path), "rounds")
+    assert "Rolled back: round 1 stays champion; round 2 feedback fails" in said
+    assert re.search(r"fails \d of \d conditions \(micro-F1, ", said)
+    assert "not met micro-F1 asked: a gain shown: its lower bound at or above 0" in said
+
+
+def test_each_round_stands_against_teacher_and_champion(page: str, campaign: Campaign) -> None:
+    table = next(t for t in re.findall(r"<table class=\"tight\">.*?</table>", page, re.S))
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", table, re.S)[1:]]
+    assert len(rows) == len(campaign[0]["rounds"])
+    over = next(row for row in rows if row[:3] == ["round", "2", "control"])
+    assert over[-3].startswith("\u2212")  # the specimen's control makes more mistakes than the champion
+
+
+def test_what_the_bounds_let_through_on_gate_is_held_against_the_promise(page: str, campaign: Campaign) -> None:
+    held_out = next(r for r in campaign[0]["rounds"] if r["pseudo"])["pseudo"]["held_out"]
+    assert held_out["known"] > 0
+    said = part(page, "rounds")
+    assert f"the same bounds let through {held_out['known']:,} predictions on gate" in said
+    assert f"{held_out['wrong']:,} of them are wrong, {100 * held_out['realised_error']:.1f}" in said
+
+
+def test_rates_of_every_finding_are_told_round_by_round(page: str, campaign: Campaign) -> None:
+    section = page.split('<section id="drift"')[1].split("</section>")[0]
+    table = re.findall(r"<table>.*?</table>", section, re.S)[0]
+    rows = re.findall(r'<tr[^>]*><th scope="row">(.*?)</th>(.*?)</tr>', table)
+    assert [name for name, _ in rows] == ["all findings", *FINDINGS]
+    figures = next(r for r in campaign[0]["rounds"] if r["name"] == campaign[0]["champion"])["test"]["figures"]
+    first = figures["findings"][0]
+    assert f"{100 * first['predicted_positives'] / first['n']:.1f}\u00a0%" in rows[1][1]
+    assert f"<td>{100 * first['positives'] / first['n']:.1f}\u00a0%</td>" in rows[1][1]
+
+
+def test_calibration_is_shown_by_finding_before_and_after_on_reports_that_it_was_not_fitted_on(page: str) -> None:
+    section = page.split('<section id="calibration"')[1].split("</section>")[0]
+    assert section.count('class="curve small"') == 13
+    assert section.count('class="curve square"') == 2
+    said = part(page, "calibration")
+    assert "Probability of present , on test" in said
+    assert "error, calibration (fitted)" in said
+
+
+def test_an_old_record_without_conditions_or_calibration_by_finding_still_has_its_page(
+    campaign: Campaign, page_of: PageOf
+) -> None:
+    record = copy.deepcopy(campaign[0])
+    for round_ in record["rounds"]:
+        round_["reliability"] = {side: round_["reliability"][side] for side in ("before", "after")}
+        if round_["pseudo"]:
+            del round_["pseudo"]["held_out"]
+        if round_["decision"]:
+            for name in ("checks", "alpha", "look"):
+                round_["decision"].pop(name, None)
+    said = words(page_of(record, campaign[1]))
+    assert "Expected calibration error and Brier score of decided statuses" in said
+    assert "Promoted: round 1 takes the place of base model." in said
+
+
+def test_time_energy_and_cost_stand_together(page: str, campaign: Campaign, page_of: PageOf) -> None:
+    assert "No energy is on record" in part(page, "cost")
+    record = copy.deepcopy(campaign[0])
+    trained = [round_["training"] for round_ in record["rounds"] if round_["training"]["steps"]]
+    for training in trained:
+        training["energy_wh"] = 1.5
+    said = part(page_of(record, campaign[1]), "cost")
+    assert f"all trainings {100 * len(trained)} - 24 s - {1.5 * len(trained):.2f} Wh" in said
+    assert "The bill" in said
