@@ -12,12 +12,13 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from teachback.errors import TrainingError
 
-__all__ = ["average_adapters"]
+__all__ = ["average_adapters", "stock_adapters"]
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -58,31 +59,88 @@ def average_adapters(champion: Path, candidate: Path, out: Path, *, weight: floa
     Raises:
         TrainingError: A folder holds no plain LoRA adapter, or the two are of different bases.
     """
-    import torch
-    from safetensors.torch import load_file, save_file
-
     if not 0 <= weight <= 1:
         raise TrainingError(f"the candidate's weight is {weight}", "give a share from 0 to 1; 0.5 is the mean")
+    pair = _read_pair(champion, candidate)
+    return _write(pair, dict.fromkeys(pair.changes, (1 - weight, weight)), out)
+
+
+def stock_adapters(champion: Path, candidate: Path, out: Path) -> Path:
+    """Write the model stock of two LoRA adapters of the same base: their mean, drawn towards the base.
+
+    In each layer the mean of both changes is multiplied by `2 cos / (1 + cos)` of the angle between them: where two
+    students agree on the direction it stays, where they have nothing in common the base stays as it was (Jang et al.
+    2024, Model Stock, arXiv 2403.19522).
+
+    Args:
+        champion: Folder of the first adapter, as PEFT saves it.
+        candidate: Folder of the second; its rank and its layers may differ.
+        out: Folder for the merged adapter; written whole or not at all. What is there is replaced.
+
+    Returns:
+        `out`.
+
+    Raises:
+        TrainingError: A folder holds no plain LoRA adapter, or the two are of different bases.
+    """
+    pair = _read_pair(champion, candidate)
+    shares = {layer: (_drawn(*changes) / 2,) * 2 for layer, changes in pair.changes.items()}
+    return _write(pair, shares, out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two adapters: their configs, and of each layer what both change as (A, scale * B)."""
+
+    configs: list[dict[str, Any]]
+    layers: list[set[str]]
+    changes: dict[str, tuple[tuple[Any, Any], tuple[Any, Any]]]
+
+
+def _read_pair(champion: Path, candidate: Path) -> _Pair:
+    import torch
+    from safetensors.torch import load_file
+
     configs = [_read_config(folder) for folder in (champion, candidate)]
     _check_bases(configs, champion, candidate)
     factors = [_factors(load_file(str(folder / _WEIGHTS)), folder) for folder in (champion, candidate)]
-    ranks = [int(config["r"]) for config in configs]
-    scales = [share * _scale(config) for share, config in zip((1 - weight, weight), configs, strict=True)]
-    joined = {}
+    changes: dict[str, Any] = {}
     for layer in sorted(factors[0] | factors[1]):
         shapes = next(of[layer] for of in factors if layer in of)
         width, height = shapes[0].shape[1], shapes[1].shape[0]
-        downs, ups = [], []
-        for of, rank, scale in zip(factors, ranks, scales, strict=True):
+        both = []
+        for of, config in zip(factors, configs, strict=True):
             # A layer that one adapter leaves alone is changed by zero there.
+            rank = int(config["r"])
             down, up = of.get(layer) or (torch.zeros(rank, width), torch.zeros(height, rank))
-            downs.append(down.float())
-            ups.append(up.float() * scale)
-        joined[layer + _A], joined[layer + _B] = torch.cat(downs), torch.cat(ups, dim=1)
+            both.append((down.float(), up.float() * _scale(config)))
+        changes[layer] = tuple(both)
+    return _Pair(configs, [set(of) for of in factors], changes)
+
+
+def _drawn(first: tuple[Any, Any], second: tuple[Any, Any]) -> float:
+    """Return how much of the mean of two changes is kept: 0 where they are at right angles or opposed."""
+
+    def inner(one: tuple[Any, Any], other: tuple[Any, Any]) -> float:
+        return float(((one[1].T @ other[1]) * (one[0] @ other[0].T)).sum())
+
+    lengths = math.sqrt(max(inner(first, first) * inner(second, second), 0.0))
+    cosine = inner(first, second) / lengths if lengths else 0.0
+    return max(0.0, 2 * cosine / (1 + cosine)) if cosine > -1 else 0.0
+
+
+def _write(pair: _Pair, shares: Mapping[str, tuple[float, float]], out: Path) -> Path:
+    import torch
+    from safetensors.torch import save_file
+
+    joined = {}
+    for layer, changes in pair.changes.items():
+        joined[layer + _A] = torch.cat([down for down, _ in changes])
+        joined[layer + _B] = torch.cat([up * s for (_, up), s in zip(changes, shares[layer], strict=True)], dim=1)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     unfinished.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in joined.items()}, str(unfinished / _WEIGHTS))
-    config = _joined_config(configs, [set(of) for of in factors])
+    config = _joined_config(pair.configs, pair.layers)
     (unfinished / _CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(unfinished, out)

@@ -103,11 +103,11 @@ class Campaign:
                 stopped = f"round {number} has no certified prediction to feed back"
                 break
             steps = self._steps(taught)
-            candidate = self._round(number, "feedback", taught, steps)
+            candidate = self._round(number, "feedback", taught, steps, champion)
             decision = self._decide(champion, candidate)
             self._keep(candidate, taught, decision, summary)
             if number > 1 and self.settings.control:
-                control = self._round(number, "control", rows, steps)
+                control = self._round(number, "control", rows, steps, champion)
                 self._keep(control, rows, None, None)
             standing = candidate
             if not decision.promoted and self.settings.gate.average and champion.training["adapter_hash"]:
@@ -133,7 +133,9 @@ class Campaign:
         self._keep(base, [], None, None)
         return base
 
-    def _round(self, number: int, arm: str, rows: Sequence[TrainingRow], steps: int) -> Round:
+    def _round(
+        self, number: int, arm: str, rows: Sequence[TrainingRow], steps: int, champion: Round | None = None
+    ) -> Round:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)
         return run_round(
             self.frozen,
@@ -145,6 +147,7 @@ class Campaign:
             number=number,
             arm=arm,
             steps=steps,
+            champion=champion,
             progress=self.progress,
         )
 

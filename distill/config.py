@@ -121,6 +121,10 @@ class CampaignSettings(_Frozen):
         default="temperature",
         description="How probabilities are calibrated, finding by finding; auto: as cross-validation chooses.",
     )
+    start: Literal["restart", "continue", "merge"] = Field(
+        default="restart",
+        description="Where a later round's student starts: the base; the champion; or the base, then merged with it.",
+    )
     control: bool = Field(
         default=True, description="Train a no-feedback round of the same budget beside each feedback round."
     )

@@ -11,19 +11,28 @@ from numpy.typing import NDArray
 
 from teachback.distill.artefacts import load_arrays, load_json, save_arrays, save_json
 from teachback.distill.assemble import TrainingRow, scoped_texts
-from teachback.distill.average import average_adapters
-from teachback.distill.base import load_base, load_student
-from teachback.distill.calibrate import Calibration, fit_calibration
+from teachback.distill.average import average_adapters, stock_adapters
+from teachback.distill.base import load_student
+from teachback.distill.calibrate import Calibration
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen
-from teachback.distill.lessons import plant_rows, write_lessons
-from teachback.distill.passages import Score, passages_of, read_by_sentence
-from teachback.distill.predict import predict_diseases, predict_findings
+from teachback.distill.lessons import plant_rows
+from teachback.distill.predict import predict_diseases
 from teachback.distill.questions import Questions
+from teachback.distill.scored import (
+    DECIDING_SPLITS,
+    Counter,
+    Progress,
+    Scored,
+    calibrate_on,
+    predict_splits,
+    score_split,
+    score_with,
+)
 from teachback.distill.train import train_adapter
+from teachback.distill.tree import TreeRow
 from teachback.store.identity import content_id
-from teachback.store.label import STATUSES, Evidence, Labeler
-from teachback.store.report import Report, Scope
+from teachback.store.label import Labeler
 
 __all__ = [
     "DECIDING_SPLITS",
@@ -36,46 +45,6 @@ __all__ = [
     "read_sentences",
     "run_round",
 ]
-
-DECIDING_SPLITS = ("calibration", "gate", "pool")  # what a round may look at; `test` is opened once, at the end
-
-# Called with what is being done, how much is done, and of how much.
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A round's predictions on one split.
-
-    Attributes:
-        report_ids: N reports.
-        raw: (N, 13, 4) probabilities as the student gave them.
-        probabilities: (N, 13, 4) calibrated.
-        codes: (N, 13) decided statuses.
-        deciding: (N, 13, 4) the passage that has each status most surely; None where reports were read whole.
-        reports: The reports, where there are passages.
-        scope: What was read of them.
-    """
-
-    report_ids: tuple[str, ...]
-    raw: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    codes: NDArray[np.int8]
-    deciding: NDArray[np.int16] | None = None
-    reports: tuple[Report, ...] = ()
-    scope: Scope = "full"
-
-    def evidence(self, place: int) -> list[tuple[Evidence, ...]]:
-        """Return, for each finding of a report, the sentence that decided it; nothing where it is unmentioned."""
-        codes = self.codes[place]
-        if self.deciding is None:
-            return [()] * len(codes)
-        passages = passages_of(self.reports[place], self.scope)
-        deciding = (passages[self.deciding[place, f, code]] for f, code in enumerate(codes))
-        return [
-            () if STATUSES[code] == "unmentioned" else (Evidence(p.section, p.start, p.end, p.text),)
-            for code, p in zip(codes, deciding, strict=True)
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +89,7 @@ def run_round(
     number: int,
     arm: str,
     steps: int,
+    champion: Round | None = None,
     progress: Progress,
 ) -> Round:
     """Train a student on rows and let it predict; what is already done is read from the folder.
@@ -134,22 +104,26 @@ def run_round(
         number: The round's number.
         arm: Its arm; `base` scores the base model without training.
         steps: Optimizer steps: the budget that arms share.
+        champion: The round to go on from or to be merged with, where the settings' `start` says so.
         progress: Told what is going on.
     """
     trained_on = sorted((r.label.label_id, r.source, round(r.weight, 6), *r.carried) for r in rows if r.selected)
-    round_id = content_id("rnd", frozen.campaign_id, number, arm, steps, trained_on)
+    if champion is None or not champion.training["adapter_hash"] or settings.start == "restart":
+        champion = None
+    begun = () if champion is None else (settings.start, champion.round_id)
+    round_id = content_id("rnd", frozen.campaign_id, number, arm, steps, trained_on, *begun)
     folder = folder / f"{number}-{arm}-{round_id[4:12]}"
     training: dict[str, Any] = {"adapter_hash": None, "steps": 0, "rows": 0, "seconds": 0.0, "losses": []}
     if arm != "base" and arm != "linear":
         what = f"train round {number}" if number == 1 else f"train round {number} {arm}"
-        training = load_json(folder / "train.json") or train_adapter(
-            settings.student,
-            questions.tokenizer,
+        training = load_json(folder / "train.json") or _train(
+            settings,
+            questions,
             plant_rows(rows, frozen, questions, settings),
-            settings.train,
             folder,
-            steps=steps,
-            progress=lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
+            steps,
+            champion,
+            lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
         )
     version = training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on)
     judged = _judge(frozen, settings, rows, questions, truth, folder, arm, version, progress)
@@ -182,9 +156,8 @@ def average_round(
     training = load_json(folder / "train.json")
     if training is None:
         average_adapters(champion.folder / "adapter", candidate.folder / "adapter", folder / "adapter")
-        weights = (folder / "adapter" / "adapter_model.safetensors").read_bytes()
         training = {
-            "adapter_hash": hashlib.blake2b(weights, digest_size=12).hexdigest(),
+            "adapter_hash": _hash_adapter(folder / "adapter"),
             "average_of": [champion.name, candidate.name],
             "steps": 0,
             "rows": 0,
@@ -196,6 +169,38 @@ def average_round(
     judged = _judge(frozen, settings, (), questions, truth, folder, "average", version, progress)
     found = judged.labeler, training, judged.calibration, judged.scored
     return Round(round_id, candidate.number, "average", folder, *found)
+
+
+def _train(
+    settings: CampaignSettings,
+    questions: Questions,
+    rows: Sequence[TreeRow],
+    folder: Path,
+    steps: int,
+    champion: Round | None,
+    progress: Callable[[int, float], None],
+) -> dict[str, Any]:
+    """Train an adapter from the base, or on from the champion's, or from the base and merge it with the champion's."""
+    merge = champion is not None and settings.start == "merge"
+    training = train_adapter(
+        settings.student,
+        questions.tokenizer,
+        rows,
+        settings.train,
+        folder / "unmerged" if merge else folder,
+        steps=steps,
+        start=None if champion is None or merge else champion.folder / "adapter",
+        progress=progress,
+    )
+    if champion is not None and merge:
+        stock_adapters(champion.folder / "adapter", folder / "unmerged" / "adapter", folder / "adapter")
+        training |= {"adapter_hash": _hash_adapter(folder / "adapter"), "merged_with": champion.name}
+        save_json(folder / "train.json", training)
+    return training
+
+
+def _hash_adapter(folder: Path) -> str:
+    return hashlib.blake2b((folder / "adapter_model.safetensors").read_bytes(), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +222,8 @@ def _judge(
     progress: Progress,
 ) -> _Judged:
     """Let a student predict what a round may look at, and calibrate it."""
-    raw = _predictions(frozen, settings, rows, questions, folder, arm, DECIDING_SPLITS, progress)
-    calibration = _calibration(folder, raw["calibration"].probabilities, truth, settings)
+    raw = predict_splits(frozen, settings, rows, questions, folder, arm, DECIDING_SPLITS, progress)
+    calibration = calibrate_on(folder, raw["calibration"].probabilities, truth, settings)
     labeler = Labeler(
         kind="student",
         name=f"student:{Path(settings.student).name}",
@@ -227,7 +232,7 @@ def _judge(
         parameters={"scope": settings.scope, "prompt": settings.prompt, "calibration": calibration.as_dict()},
     )
     scored = {
-        split: _scored(predicted, calibration, frozen.reports[split], settings) for split, predicted in raw.items()
+        split: score_split(predicted, calibration, frozen.reports[split], settings) for split, predicted in raw.items()
     }
     return _Judged(labeler, calibration, scored)
 
@@ -241,8 +246,8 @@ def open_test(
     progress: Progress,
 ) -> Scored:
     """Predict the test split, once, after every decision has been taken."""
-    predicted = _predictions(frozen, settings, rows, questions, round_.folder, round_.arm, ("test",), progress)["test"]
-    return _scored(predicted, round_.calibration, frozen.reports["test"], settings)
+    read = predict_splits(frozen, settings, rows, questions, round_.folder, round_.arm, ("test",), progress)
+    return score_split(read["test"], round_.calibration, frozen.reports["test"], settings)
 
 
 def read_sentences(
@@ -258,7 +263,7 @@ def read_sentences(
     stored = load_arrays(path)
     if stored is None or len(stored["probabilities"]) != len(sentences):
         what = f"{round_.name} reads sentences"
-        score = _score(frozen, settings, (), questions, round_.folder, round_.arm, what, progress)
+        score = score_with(frozen, settings, (), questions, round_.folder, round_.arm, what, progress)
         stored = {"probabilities": score(sentences).astype(np.float16)}
         save_arrays(path, **stored)
     return stored["probabilities"]
@@ -273,116 +278,7 @@ def list_diseases(
     if stored is None:
         ids, texts = scoped_texts(frozen.reports[split], settings)
         model = load_student(settings.student, round_.folder / "adapter", quantize=settings.train.quantize)
-        count = _Counter(progress, f"list diseases, {round_.name}", len(texts))
+        count = Counter(progress, f"list diseases, {round_.name}", len(texts))
         stored = dict(zip(ids, predict_diseases(model, questions, texts, count), strict=True))
         save_json(path, stored)
     return {report_id: [(name, code) for name, code in listed] for report_id, listed in stored.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Predicted:
-    """Raw predictions on one split: N reports, (N, 13, 4) probabilities, and as in `Scored` what decided them."""
-
-    report_ids: tuple[str, ...]
-    probabilities: NDArray[np.float32]
-    deciding: NDArray[np.int16] | None
-
-
-def _predictions(
-    frozen: Frozen,
-    settings: CampaignSettings,
-    rows: Sequence[TrainingRow],
-    questions: Questions,
-    folder: Path,
-    arm: str,
-    splits: Sequence[str],
-    progress: Progress,
-) -> dict[str, _Predicted]:
-    path = folder / f"predictions-{'-'.join(splits)}.npz"
-    stored = load_arrays(path)
-    if stored is None:
-        score = _score(frozen, settings, rows, questions, folder, arm, f"predict {', '.join(splits)}", progress)
-        readable = {split: _readable(frozen.reports[split], settings) for split in splits}
-        every = [report for split in splits for report in readable[split]]
-        whole: dict[str, NDArray[Any]] = {}
-        if settings.unit == "sentence":
-            reading = read_by_sentence(every, settings.scope, score)
-            whole = {"": reading.probabilities, "_deciding": reading.deciding}
-        else:
-            whole = {"": score([report.text(settings.scope) for report in every])}
-        stored, start = {}, 0
-        for split in splits:
-            end = start + len(readable[split])
-            stored[f"{split}_ids"] = np.array([report.report_id for report in readable[split]], dtype=str)
-            stored |= {f"{split}{what}": array[start:end] for what, array in whole.items()}
-            start = end
-        save_arrays(path, **stored)
-    return {
-        split: _Predicted(tuple(map(str, stored[f"{split}_ids"])), stored[split], stored.get(f"{split}_deciding"))
-        for split in splits
-    }
-
-
-def _score(
-    frozen: Frozen,
-    settings: CampaignSettings,
-    rows: Sequence[TrainingRow],
-    questions: Questions,
-    folder: Path,
-    arm: str,
-    what: str,
-    progress: Progress,
-) -> Score:
-    """Return what gives texts their probabilities: the trained student, the base, or the baseline."""
-    if arm == "linear":
-        from teachback.distill.linear import fit_linear
-
-        return fit_linear(write_lessons(rows, frozen, settings), seed=settings.seed)
-    quantize = settings.train.quantize
-    if arm == "base":
-        model = load_base(settings.student, quantize=quantize).eval()
-    else:
-        model = load_student(settings.student, folder / "adapter", quantize=quantize)
-    return lambda texts: predict_findings(model, questions, texts, _Counter(progress, what, len(texts)))
-
-
-def _readable(reports: Sequence[Report], settings: CampaignSettings) -> list[Report]:
-    return [report for report in reports if report.text(settings.scope)]
-
-
-def _calibration(
-    folder: Path, raw: NDArray[np.float32], truth: NDArray[np.int8], settings: CampaignSettings
-) -> Calibration:
-    path = folder / "calibration.json"
-    stored = load_json(path)
-    if stored is None:
-        stored = fit_calibration(raw, truth, settings.calibration).as_dict()
-        save_json(path, stored)
-    return Calibration.from_dict(stored)
-
-
-def _scored(
-    predicted: _Predicted, calibration: Calibration, reports: Sequence[Report], settings: CampaignSettings
-) -> Scored:
-    probabilities = calibration.apply(predicted.probabilities)
-    codes = calibration.decide(probabilities)
-    return Scored(
-        predicted.report_ids,
-        predicted.probabilities,
-        probabilities,
-        codes,
-        predicted.deciding,
-        tuple(_readable(reports, settings)) if predicted.deciding is not None else (),
-        settings.scope,
-    )
-
-
-class _Counter:
-    """Adds up what a step reports and hands the sum on."""
-
-    def __init__(self, progress: Progress, what: str, total: int) -> None:
-        self._progress, self._what, self._total, self._done = progress, what, total, 0
-
-    def __call__(self, more: int) -> None:
-        self._done += more
-        self._progress(self._what, self._done, self._total)

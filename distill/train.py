@@ -27,6 +27,7 @@ def train_adapter(
     folder: Path,
     *,
     steps: int,
+    start: Path | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> dict[str, Any]:
     """Train an adapter, unless the folder holds a finished one.
@@ -38,6 +39,7 @@ def train_adapter(
         settings: How to train.
         folder: Receives `adapter/` and, last, `train.json`.
         steps: Optimizer steps.
+        start: An adapter to go on from; a new one if not given.
         progress: Called with the step and its loss.
 
     Returns:
@@ -49,6 +51,10 @@ def train_adapter(
     checkpoints, started = folder / "checkpoints", time.monotonic()
     checkpoint, done_before = _newest_checkpoint(checkpoints)
     model = load_base(student, quantize=settings.quantize)
+    if start is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(start), is_trainable=True)
     trainer = build_trainer(
         model,
         tokenizer,

@@ -34,7 +34,7 @@ def build_trainer(
     """Build an `SFTTrainer` for trees of questions.
 
     Args:
-        model: The base model, quantized or not, without an adapter.
+        model: The base model, quantized or not; it gets a new adapter unless it has one to go on from.
         tokenizer: Its tokenizer.
         rows: Training rows.
         settings: Batch, learning rate, LoRA, checkpoints.
@@ -82,7 +82,7 @@ def build_trainer(
         data_collator=lambda batch: collate([_tree_row(row) for row in batch], tokenizer.pad_token_id, model.dtype),
         train_dataset=dataset,
         processing_class=tokenizer,
-        peft_config=_lora(settings),
+        peft_config=None if hasattr(model, "peft_config") else _lora(settings),
         callbacks=[Progress()],
     )
     trainer.remove_callback(_printer())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from teachback.distill.average import average_adapters
+from teachback.distill.average import average_adapters, stock_adapters
 from teachback.errors import TrainingError
 
 Save = Callable[..., Path]
@@ -145,3 +145,17 @@ def test_another_base_a_missing_folder_and_a_wrong_share_are_named(save: Save, t
     (other / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(TrainingError, match="differ in base_model_name_or_path"):
         average_adapters(one, other, tmp_path / "mean")
+
+
+def test_a_stock_keeps_what_two_students_agree_on_and_drops_the_rest(torch: Any, base: Path, save: Save) -> None:
+    """t = 2 cos / (1 + cos) of each layer multiplies the mean; the angle is taken between the changes as matrices."""
+    first, second = save("a", 1), save("b", 2, r=8)
+    stocked = changes(torch, base, stock_adapters(first, second, first.with_name("stock")), quantize=False)
+    of = [changes(torch, base, folder, quantize=False) for folder in (first, second)]
+    for layer, change in stocked.items():
+        one, other = of[0][layer], of[1][layer]
+        cosine = float((one * other).sum() / (one.norm() * other.norm()))
+        kept = max(0.0, 2 * cosine / (1 + cosine))
+        assert torch.allclose(change, kept * (one + other) / 2, atol=1e-5)
+    alike = changes(torch, base, stock_adapters(first, first, first.with_name("same")), quantize=False)
+    assert all(torch.allclose(change, of[0][layer], atol=1e-5) for layer, change in alike.items())
