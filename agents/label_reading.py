@@ -16,7 +16,7 @@ from teachback.prompts import PromptSchema
 from teachback.store.label import FINDINGS, Label, Task
 from teachback.store.report import Scope
 
-__all__ = ["LabelReading", "Reader"]
+__all__ = ["LabelReading", "Reader", "disease_labels"]
 
 OPEN_ENDED = "open-ended: there is no closed set of answers to take a probability over"
 
@@ -86,28 +86,52 @@ class LabelReading:
         return labels
 
     def _diseases(self, answer: Answer, form: LabelForm) -> list[Label]:
-        by_phrase: dict[str, DiseaseEntry] = {}
-        for entry in form.diseases:
-            by_phrase.setdefault(" ".join(entry.name.lower().split()), entry)
-        labels = []
-        for phrase, entry in by_phrase.items():
-            if not phrase:
-                continue
-            status, evidence = asserted(phrase, entry.evidence.strip() and entry.evidence, self.sections)
-            code = entry.icd10.strip() or None
-            labels.append(
-                Label(
-                    report_id=self.report_id,
-                    task="diseases",
-                    target=phrase,
-                    status=status,
-                    labeler_id=self.reader.labeler_id,
-                    scope=self.reader.scope,
-                    confidence_note=OPEN_ENDED,
-                    evidence=evidence,
-                    icd10=code,
-                    icd10_check=check_code(code) if code else None,
-                    llm_call_id=answer.llm_call_id,
-                )
+        reader = self.reader
+        return disease_labels(
+            form.diseases, self.report_id, self.sections, reader.labeler_id, reader.scope, answer.llm_call_id
+        )
+
+
+def disease_labels(
+    entries: Sequence[DiseaseEntry],
+    report_id: str,
+    sections: Sequence[tuple[str, str]],
+    labeler_id: str,
+    scope: Scope,
+    llm_call_id: str | None = None,
+) -> list[Label]:
+    """Return listed diseases as labels, each name once: quotes looked up, hedged ones told apart, codes checked.
+
+    Args:
+        entries: The diseases, as a model listed them.
+        report_id: The report.
+        sections: (name, text) of the scope's sections.
+        labeler_id: Who labels.
+        scope: The sections that the model was shown.
+        llm_call_id: The call that they come from, if one did.
+    """
+    by_phrase: dict[str, DiseaseEntry] = {}
+    for entry in entries:
+        by_phrase.setdefault(" ".join(entry.name.lower().split()), entry)
+    labels = []
+    for phrase, entry in by_phrase.items():
+        if not phrase:
+            continue
+        status, evidence = asserted(phrase, entry.evidence.strip() and entry.evidence, sections)
+        code = entry.icd10.strip() or None
+        labels.append(
+            Label(
+                report_id=report_id,
+                task="diseases",
+                target=phrase,
+                status=status,
+                labeler_id=labeler_id,
+                scope=scope,
+                confidence_note=OPEN_ENDED,
+                evidence=evidence,
+                icd10=code,
+                icd10_check=check_code(code) if code else None,
+                llm_call_id=llm_call_id,
             )
-        return labels
+        )
+    return labels

@@ -117,6 +117,15 @@ class CampaignSettings(_Frozen):
     disease_weight: float = Field(
         default=0.2, ge=0, description="Weight of a disease token beside a finding token's 1."
     )
+    disease_form: Literal["phrases", "json"] = Field(
+        default="phrases", description="How diseases are listed: phrases with codes, or JSON with quoted evidence."
+    )
+    verify_weight: float = Field(
+        default=0.0, ge=0, description="Weight of yes or no for each disease, from which its confidence comes; 0: none."
+    )
+    backend: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="What computes probabilities; TEACHBACK_BACKEND goes before it."
+    )
     calibration: Literal["temperature", "isotonic", "auto"] = Field(
         default="temperature",
         description="How probabilities are calibrated, finding by finding; auto: as cross-validation chooses.",

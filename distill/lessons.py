@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from teachback.distill.assemble import TrainingRow
 from teachback.distill.config import CampaignSettings
+from teachback.distill.disease_lessons import disease_targets, disease_vocabulary
 from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.passages import Passage, passages_of, touched
 from teachback.distill.questions import Questions, Target, format_diseases
@@ -57,6 +58,7 @@ def write_lessons(rows: Sequence[TrainingRow], frozen: Frozen, settings: Campaig
             grouped[row.label.report_id, row.label.scope].append(row)
     lessons: list[Lesson] = []
     votes: dict[str, _Votes] = {}
+    vocabulary = disease_vocabulary(rows)
     for (report_id, scope), members in sorted(grouped.items()):
         report = reports[report_id]
         text = report.text(scope)  # type: ignore[arg-type]  # a scope that the store's CHECK let in
@@ -67,7 +69,7 @@ def write_lessons(rows: Sequence[TrainingRow], frozen: Frozen, settings: Campaig
             whole = _vote(report, scope, whole, votes, settings.scope)
         targets = {f: Target(whole[f].label.status, whole[f].weight) for f in FINDINGS if f in whole}
         if listed := _list_diseases(members, report_id in frozen.listed, settings):
-            targets[DISEASES] = listed
+            targets |= disease_targets(listed, members, report, vocabulary, settings)
         if targets:
             lessons.append(Lesson(text, targets))
     return lessons + [Lesson(text, _decided(of)) for text, of in sorted(votes.items())]
@@ -77,7 +79,8 @@ def plant_rows(
     rows: Sequence[TrainingRow], frozen: Frozen, questions: Questions, settings: CampaignSettings
 ) -> list[TreeRow]:
     """Turn selected rows into trees, one a lesson, in a fixed order."""
-    return [questions.row(lesson.text, lesson.targets) for lesson in write_lessons(rows, frozen, settings)]
+    lessons = write_lessons(rows, frozen, settings)
+    return [row for lesson in lessons for row in questions.rows(lesson.text, lesson.targets)]
 
 
 def _findings(members: Iterable[TrainingRow]) -> dict[str, TrainingRow]:

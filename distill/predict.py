@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teachback.distill.backends.protocol import SlotRequest
-from teachback.distill.questions import VERIFY, Questions, parse_diseases
+from teachback.distill.disease_json import Guides, Written, disease_grammar, read_json
+from teachback.distill.questions import DISEASES, DISEASES_JSON, VERIFY, Questions, parse_diseases
 from teachback.distill.tree import Branch, TreeRow, collate, plant
 from teachback.store.label import FINDINGS
 
-__all__ = ["predict_diseases", "predict_findings", "slot_log_probabilities", "verify_diseases"]
+__all__ = ["predict_diseases", "predict_findings", "slot_log_probabilities", "verify_diseases", "write_diseases"]
 
 TOKENS_A_BATCH = 16_384  # padded tokens a forward pass; bounds memory whatever the lengths
-DISEASE_TOKENS = 96  # longest answer, in tokens
+DISEASE_TOKENS, JSON_TOKENS = 96, 384  # longest answers in either form, in tokens
 
 
 def predict_findings(
@@ -119,32 +120,79 @@ def predict_diseases(
     texts: Sequence[str],
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[list[tuple[str, str | None]]]:
-    """Let the student list the diseases of each text, greedily.
+    """Let the student list the diseases of each text, greedily and as it likes.
 
     Returns:
         For each text, its diseases as (phrase, ICD-10-CM code or None).
     """
+    answers = _write(model, questions, DISEASES, texts, DISEASE_TOKENS, progress)
+    decode = questions.tokenizer.decode
+    return [parse_diseases(decode(answer, skip_special_tokens=True)) for answer in answers]
+
+
+def write_diseases(
+    model: Any,
+    questions: Questions,
+    sections: Sequence[Sequence[tuple[str, str]]],
+    texts: Sequence[str],
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Written]:
+    """Let the student list the diseases of each report with code and evidence, in JSON that it cannot depart from.
+
+    Args:
+        model: A causal language model in eval mode; any: the form is no question of its training.
+        questions: The student's questions.
+        sections: (name, text) of the sections that evidence is quoted from, per report.
+        texts: What the student reads of each.
+        progress: Called with the number of reports since the last call.
+    """
+    if not texts:
+        return []
+    guides = Guides(questions.tokenizer, questions.end, model.get_output_embeddings().weight.shape[0])
+    grammars = [disease_grammar([questions.seen(text) for _, text in of]) for of in sections]
+
+    def hold(indices: Sequence[int]) -> list[Any]:
+        return [guides.batch([grammars[i] for i in indices])]
+
+    answers = _write(model, questions, DISEASES_JSON, texts, JSON_TOKENS, progress, hold)
+    decode = questions.tokenizer.decode
+    return [
+        read_json(decode(answer, skip_special_tokens=True), whole=questions.end in answer) for answer in answers
+    ]
+
+
+def _write(
+    model: Any,
+    questions: Questions,
+    question: str,
+    texts: Sequence[str],
+    length: int,
+    progress: Callable[[int], None],
+    hold: Callable[[Sequence[int]], list[Any]] = lambda indices: [],
+) -> list[list[int]]:
+    """Answer a question on each text greedily: the tokens of each answer, the end of the turn among them."""
     import torch
 
-    tokenizer, tail = questions.tokenizer, list(questions.tail("diseases"))
-    prompts = [[*questions.prefix(text, questions.max_length - DISEASE_TOKENS), *tail] for text in texts]
-    answers: list[list[tuple[str, str | None]]] = [[] for _ in texts]
+    tokenizer, tail = questions.tokenizer, list(questions.tail(question))
+    length = min(length, questions.max_length // 2)
+    prompts = [[*questions.prefix(text, questions.max_length - length - len(tail)), *tail] for text in texts]
+    answers: list[list[int]] = [[] for _ in texts]
     with torch.inference_mode():
-        for indices in _by_length([len(p) + DISEASE_TOKENS for p in prompts]):
+        for indices in _by_length([len(p) + length for p in prompts]):
             width = max(len(prompts[i]) for i in indices)
             padded = [[tokenizer.pad_token_id] * (width - len(prompts[i])) + prompts[i] for i in indices]
             mask = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in indices]
             output = model.generate(
                 input_ids=torch.tensor(padded, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
-                max_new_tokens=DISEASE_TOKENS,
+                max_new_tokens=length,
                 do_sample=False,
                 eos_token_id=questions.end,
                 pad_token_id=tokenizer.pad_token_id,
+                logits_processor=hold(indices),
             )
-            written = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
-            for i, answer in zip(indices, written, strict=True):
-                answers[i] = parse_diseases(answer)
+            for i, written in zip(indices, output[:, width:].tolist(), strict=True):
+                answers[i] = written
             progress(len(indices))
     return answers
 
