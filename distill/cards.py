@@ -20,6 +20,7 @@ import jinja2
 import yaml
 
 from teachback import __version__
+from teachback.distill.artefacts import load_json
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.report.costs import add_up
 from teachback.distill.report.figures import FEW_POSITIVES, as_change, as_figure, list_subjects
@@ -94,11 +95,13 @@ def write_model_card(
     by_split = {split: round_[split]["figures"] for split in splits}
     prompt = record["settings"]["prompt"]
     parts = load_student_prompt(prompt)
+    shape = load_json(adapter / "adapter_config.json") or {}
     page = _render(
         "model_card.md.jinja",
         **told,
         header=_header(_model_header(record, round_, told)),
         round=round_,
+        rank=shape.get("r", record["settings"]["train"]["lora_r"]),  # an average has the ranks of both
         is_champion=round_["name"] == record["champion"],
         gate=gate_view(round_["name"], round_["decision"]) if round_["decision"] else None,
         splits=splits,
