@@ -22,7 +22,7 @@ from teachback.store.quality.diseases import Disease, icd_category
 from teachback.store.quality.synonyms import concept_of
 from teachback.store.report import Report, Scope
 
-__all__ = ["Verification", "fit_verification", "is_curated", "list_diseases_of"]
+__all__ = ["Verification", "fit_verification", "is_curated", "list_diseases_of", "verification_from"]
 
 FEWEST = 30  # listed diseases that a calibration is fitted on
 _RIDGE = 1.0  # pulls towards no change at all; as strong as one disease

@@ -2,22 +2,27 @@
 
 Beside an adapter lies `teachback.json`: the base, what it reads, how it is asked, and how its probabilities become
 statuses. The labeler is the one that its round was in the store, so what the round has labelled is not done again.
+A student that was taught to list diseases in JSON lists them too, and is for that a labeler of its own.
 """
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from teachback.agents.hedges import hedge_rules_version
 from teachback.distill.artefacts import load_json, save_json
+from teachback.distill.backends import backend_name, open_backend
 from teachback.distill.base import load_student, load_tokenizer, require_training
 from teachback.distill.calibrate import Calibration
 from teachback.distill.config import CampaignSettings
-from teachback.distill.passages import Score, read_by_sentence
+from teachback.distill.diseases import list_diseases_of, verification_from
+from teachback.distill.passages import read_by_sentence
 from teachback.distill.predict import predict_findings
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
@@ -26,7 +31,7 @@ from teachback.errors import InputError
 from teachback.store.label import FINDINGS, STATUSES, Label, Labeler
 from teachback.store.report import Report
 
-__all__ = ["CARD", "StudentLabeler", "labels_of", "load_student_labeler", "write_card"]
+__all__ = ["CARD", "StudentLabeler", "labels_of", "lists_diseases", "load_student_labeler", "write_card"]
 
 CARD = "teachback.json"  # beside `adapter_model.safetensors`
 
@@ -43,6 +48,19 @@ class _Card:
     prompt: str
     max_length: int
     calibration: Calibration
+    diseases: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A student in memory; without a model of this process it lists no diseases."""
+
+    backend: Any
+    model: Any
+    questions: Questions
+
+    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return predict_findings(self.backend, self.questions, texts)
 
 
 class StudentLabeler:
@@ -55,7 +73,7 @@ class StudentLabeler:
 
     def __init__(self, folder: Path, card: _Card) -> None:
         self.folder, self._card = folder, card
-        self._score: Score | None = None
+        self._loaded: _Loaded | None = None
         self._lock = threading.Lock()  # chunks may be asked side by side, and a model is one
 
     @property
@@ -64,7 +82,7 @@ class StudentLabeler:
         return self._card.spec
 
     def label(self, report: Report) -> list[Label]:
-        """Return its labels of the 13 findings; none when the report has no section of its scope."""
+        """Return its labels of the 13 findings, and of the diseases that it lists where it does; none when the report has no section of its scope."""
         return self._label_all([report])[0]
 
     async def label_many(self, reports: Sequence[Report]) -> list[list[Label]]:
@@ -77,7 +95,9 @@ class StudentLabeler:
         if not readable:
             return [[] for _ in reports]
         with self._lock:
-            score = self._score = self._score or self._load()
+            loaded = self._loaded = self._loaded or self._load()
+            score = loaded.score
+            diseases = self._diseases(loaded, reports)
             if card.unit == "sentence":
                 reading = read_by_sentence(readable, card.scope, score)
                 raw, deciding = reading.probabilities, reading.deciding
@@ -88,16 +108,31 @@ class StudentLabeler:
         codes = card.calibration.decide(probabilities)
         scored = Scored(ids, raw, probabilities, codes, deciding, tuple(readable), card.scope)
         labels = dict(zip(ids, labels_of(card.spec.labeler_id, scored), strict=True))
-        return [labels.get(report.report_id, []) for report in reports]
+        found = [labels.get(report.report_id, []) for report in reports]
+        return [[*of, *more] for of, more in zip(found, diseases, strict=True)]
 
-    def _load(self) -> Score:
+    def _diseases(self, loaded: _Loaded, reports: Sequence[Report]) -> list[list[Label]]:
+        card = self._card
+        if card.diseases is None:
+            return [[] for _ in reports]
+        verification = verification_from(card.diseases["verification"])
+        return list_diseases_of(
+            loaded.model, loaded.questions, reports, card.scope, card.spec.labeler_id, verification
+        )
+
+    def _load(self) -> _Loaded:
         require_training()
         card = self._card
         questions = Questions(
             load_tokenizer(card.student), max_length=card.max_length, **load_student_prompt(card.prompt)
         )
-        model = load_student(card.student, self.folder, quantize=card.quantize)
-        return lambda texts: predict_findings(model, questions, texts)
+        name, model = backend_name(), None
+        if name == "transformers" or card.diseases is not None:
+            model = load_student(card.student, self.folder, quantize=card.quantize)
+        if name == "transformers":
+            return _Loaded(model, model, questions)
+        served = open_backend(name, card.student, self.folder, quantize=card.quantize, max_length=card.max_length)
+        return _Loaded(served, model, questions)
 
 
 def load_student_labeler(folder: Path | str) -> StudentLabeler:
@@ -118,7 +153,16 @@ def load_student_labeler(folder: Path | str) -> StudentLabeler:
             "name a round's folder, such as labels-campaigns/3fa2/1-feedback-90ab, or the adapter/ in it",
         )
     fitted = Calibration.from_dict(stored.pop("calibration"))
-    return StudentLabeler(path, _Card(Labeler(**stored.pop("labeler")), calibration=fitted, **stored))
+    labeler = Labeler(**stored.pop("labeler"))
+    if stored.get("diseases") is not None:
+        labeler = lists_diseases(labeler, stored["diseases"])
+    return StudentLabeler(path, _Card(labeler, calibration=fitted, **stored))
+
+
+def lists_diseases(labeler: Labeler, how: Mapping[str, Any]) -> Labeler:
+    """Return the labeler that a student is when it lists diseases too."""
+    more = {"diseases": dict(how), "hedge_rules": hedge_rules_version()}
+    return replace(labeler, parameters={**labeler.parameters, **more})
 
 
 def write_card(round_: Round, settings: CampaignSettings) -> None:

@@ -101,19 +101,16 @@ class Questions:
         return plant(self.prefix(text, room), branches)
 
     def rows(self, text: str, targets: Mapping[str, Target]) -> list[TreeRow]:
-        """Build the rows of one report: one, or one a question kind where the whole report leaves no room for all."""
-        wanted = [self.tail(question) + self.encode_answer(target.answer) for question, target in targets.items()]
-        whole = len(self._encode(self._before + text + self._between)) + sum(map(len, wanted))
+        """Build the rows of a report: one, or the list in JSON apart where the whole report leaves no room for all."""
         listing = {question: target for question, target in targets.items() if question == DISEASES_JSON}
         others = {question: target for question, target in targets.items() if question not in listing}
-        if whole <= self.max_length or not listing or not others:
+        if not listing or not others:
+            return [self.row(text, targets)]
+        wanted = [self.tail(question) + self.encode_answer(target.answer) for question, target in targets.items()]
+        whole = len(self._encode(self._before + text + self._between)) + sum(map(len, wanted))
+        if whole <= self.max_length:
             return [self.row(text, targets)]
         return [self.row(text, others), self.row(text, listing)]
-
-    def branches_row(self, text: str, questions: Sequence[str]) -> TreeRow:
-        """Build the row of a report behind which these questions stand without answers, for scoring."""
-        branches = [Branch(self.tail(question)) for question in questions]
-        return plant(self.prefix(text, self.max_length - sum(len(b.question) for b in branches)), branches)
 
     def prefix(self, text: str, room: int | None = None) -> list[int]:
         """Return the token ids that all questions on a report share, cut to `room` tokens.

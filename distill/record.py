@@ -12,6 +12,7 @@ from typing import Any
 from teachback import __version__
 from teachback.distill.assemble import TrainingRow
 from teachback.distill.config import CampaignSettings
+from teachback.distill.disease_round import keep_diseases
 from teachback.distill.freeze import Frozen
 from teachback.distill.gate import Decision
 from teachback.distill.judge import Bench, Judged
@@ -163,7 +164,10 @@ def disease_figures(
     curated = fetch_diseases(store.connection, ids)
     if "diseases" not in settings.tasks or not champion.training["adapter_hash"] or not any(curated):
         return None
-    listed = list_diseases(champion, frozen, settings, questions, "test", progress)
+    if settings.disease_form == "json":
+        listed = keep_diseases(champion, frozen, settings, questions, store, progress)
+    else:
+        listed = list_diseases(champion, frozen, settings, questions, "test", progress)
     clusters = cluster_codes([str(cluster) for cluster in test.truth.clusters])
     llm = store.connection.execute(
         "SELECT labeler_id FROM teacher_members JOIN labelers USING (labeler_id) "

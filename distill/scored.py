@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from teachback.distill.artefacts import load_arrays, load_json, save_arrays, save_json
 from teachback.distill.assemble import TrainingRow
+from teachback.distill.backends import backend_name, open_backend
 from teachback.distill.base import load_base, load_student
 from teachback.distill.calibrate import Calibration, fit_calibration
 from teachback.distill.config import CampaignSettings
@@ -135,7 +136,12 @@ def score_with(
 
         return fit_linear(write_lessons(rows, frozen, settings), seed=settings.seed)
     quantize = settings.train.quantize
-    if arm == "base":
+    backend = backend_name(settings.backend)
+    if backend != "transformers":
+        adapter = None if arm == "base" else folder / "adapter"
+        length = settings.train.max_length
+        model = open_backend(backend, settings.student, adapter, quantize=quantize, max_length=length)
+    elif arm == "base":
         model = load_base(settings.student, quantize=quantize).eval()
     else:
         model = load_student(settings.student, folder / "adapter", quantize=quantize)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import weakref
@@ -18,6 +19,7 @@ __all__ = ["ServedBackend"]
 
 REPORTS_A_BATCH = 256  # reports between two signs of progress
 STOP_S = 20.0  # seconds that a server may take to end
+_ERROR = re.compile(r"(?:\S+ )?(?:\([^)]*\) )?(?:\w+\.)*\w*(?:Error|Exception)\b: ")  # the last line of a traceback
 
 
 class ServedBackend:
@@ -103,8 +105,9 @@ class ServedBackend:
 
     def _last_words(self) -> str:
         self._log.seek(0)
-        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        return f"{self._name} ended: {lines[-1].strip() if lines else 'it said nothing'}"
+        lines = [line.strip() for line in self._log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        errors = [line for line in lines if _ERROR.match(line)]
+        return f"{self._name} ended: {(errors or lines or ['it said nothing'])[-1]}"
 
 
 def _stop(server: "subprocess.Popen[str]", log: IO[bytes]) -> None:

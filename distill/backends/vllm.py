@@ -36,7 +36,7 @@ class VllmEngine:
         options: dict[str, Any] = {}
         self._lora = None
         if opening.adapter is not None:
-            options = {"enable_lora": True, "max_lora_rank": max(8, opening.rank)}
+            options = {"enable_lora": True, "max_lora_rank": _lora_rank(opening.rank)}
             self._lora = LoRARequest("student", 1, opening.adapter)
         if opening.quantize:
             options["quantization"] = "bitsandbytes"
@@ -44,6 +44,7 @@ class VllmEngine:
             model=opening.student,
             dtype=opening.dtype,
             max_model_len=opening.max_length,
+            max_logprobs=64,
             enable_prefix_caching=True,
             seed=0,
             **options,
@@ -81,6 +82,11 @@ def open_vllm(opening: Opening) -> VllmEngine:
     except ImportError as error:
         raise Unavailable(f"vLLM cannot be imported here: {error}", REMEDY) from error
     return VllmEngine(opening)
+
+
+def _lora_rank(rank: int) -> int:
+    """Return the room that vLLM must set aside for an adapter; it knows powers of two from 8 on."""
+    return max(8, 1 << (rank - 1).bit_length())
 
 
 if __name__ == "__main__":
