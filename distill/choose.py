@@ -27,7 +27,7 @@ from teachback.store.quality.statuses import fetch_curated
 
 __all__ = ["choose_student"]
 
-LARGEST, SIZES = 0.25, 4  # share of the largest subset; how many sizes, each twice the one before
+LARGEST, SIZES = 0.25, 5  # share of the largest subset; how many sizes, each twice the one before
 
 
 def choose_student(
@@ -146,7 +146,7 @@ def _prospect(prospect: Prospect) -> dict[str, Any]:
         "full_steps": measured.full_steps,
         "full_tokens": measured.full_tokens,
         "law": None if found.law is None else law_numbers(found.law),
-        "predicted_loss": None if found.doubt else found.loss,
+        "predicted_loss": found.loss,
         "interval": None if found.low is None else [found.low, found.high],
         "doubt": found.doubt,
         "accept_then_stop": found.line,

@@ -41,7 +41,7 @@ from teachback.store.quality.statuses import StatusMatrix
 __all__ = ["Measured", "Point", "Subset", "held_out", "measure_student", "nested_sizes"]
 
 FOLDS = 5
-FEWEST_REPORTS = 16  # of the smallest subset: one step of the usual batch
+FEWEST_REPORTS = 4  # of the smallest subset
 _EPSILON = 1e-6
 
 
@@ -51,6 +51,11 @@ class Subset:
 
     reports: int
     seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.reports}-{self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +108,8 @@ class Measured:
     full_tokens: int
 
 
-def nested_sizes(full: int, *, largest: float = 0.25, count: int = 4) -> list[int]:
-    """Return doubling sizes up to a share of the full one, such as 28, 56, 112, 225 of 900.
+def nested_sizes(full: int, *, largest: float = 0.25, count: int = 5) -> list[int]:
+    """Return doubling sizes up to a share of the full one, such as 14, 28, 56, 112, 225 of 900.
 
     Args:
         full: Training reports.
@@ -141,9 +146,9 @@ def measure_student(
     passes = size["steps"] * settings.train.batch / size["lessons"]
     name = Path(settings.student).name
     for subset in subsets:
-        _train(frozen, settings, questions, _first(rows, subset), passes, _place(folder, subset), name, progress)
+        _train(frozen, settings, questions, rows, subset, passes, folder / subset.name, name, progress)
     scorer = _Scorer(frozen, settings, questions, truth, name, progress)
-    points = [scorer.point(_place(folder, subset), subset) for subset in (Subset(0, settings.train.seed), *subsets)]
+    points = [scorer.point(folder / subset.name, subset) for subset in (Subset(0, settings.train.seed), *subsets)]
     base = load_json(folder / "base.json") or {"parameters": scorer.parameters}
     save_json(folder / "base.json", base)
     return Measured(
@@ -215,15 +220,12 @@ def _first(rows: Sequence[TrainingRow], subset: Subset) -> list[TrainingRow]:
     return [row for row in rows if row.label.report_id in kept]
 
 
-def _place(folder: Path, subset: Subset) -> Path:
-    return folder / f"{subset.reports}-{subset.seed}"
-
-
 def _train(
     frozen: Frozen,
     settings: CampaignSettings,
     questions: Questions,
     rows: Sequence[TrainingRow],
+    subset: Subset,
     passes: float,
     folder: Path,
     name: str,
@@ -231,17 +233,16 @@ def _train(
 ) -> None:
     if (folder / "train.json").exists():
         return
-    lessons = plant_rows(rows, frozen, questions, settings)
+    lessons = plant_rows(_first(rows, subset), frozen, questions, settings)
     steps = max(1, round(passes * len(lessons) / settings.train.batch))
-    reports = len(_reports(rows))
     train_adapter(
         settings.student,
         questions.tokenizer,
         lessons,
-        settings.train,
+        settings.train.model_copy(update={"seed": subset.seed}),
         folder,
         steps=steps,
-        progress=lambda step, loss: progress(f"{name}: {reports} reports, loss {loss:.2f}", step, steps),
+        progress=lambda step, loss: progress(f"{name}: {subset.reports} reports, loss {loss:.2f}", step, steps),
     )
 
 

@@ -10,6 +10,7 @@ from teachback.distill.scaling import Curve, Forecast, Law, forecast
 
 __all__ = ["Choice", "Prospect", "choose", "curve_of", "law_numbers", "predict_seconds"]
 
+WIDE = 3.0  # an interval whose ends are further apart than this factor leaves the loss open
 RIVAL = 0.05  # chance of being the best from which a student is not ruled out
 
 
@@ -72,7 +73,7 @@ def choose(measured: Mapping[str, Measured], *, draws: int = 200, seed: int = 0)
     if doubts:
         order = sorted(measured, key=lambda name: last[name].loss)
     else:
-        order = sorted(measured, key=lambda name: forecasts[name].loss)
+        order = sorted(measured, key=lambda name: forecasts[name].loss or 0.0)
         best = np.argmin([forecasts[name].draws for name in order], axis=0)
         chances = {name: float((best == place).mean()) for place, name in enumerate(order)}
     reports = max(point.reports for point in last.values())
@@ -88,7 +89,7 @@ def choose(measured: Mapping[str, Measured], *, draws: int = 200, seed: int = 0)
         )
         for name in order
     )
-    why = _by_loss(prospects, doubts, reports, full) if doubts else _by_law(prospects, full)
+    why = _by_loss(doubts, reports, full) if doubts else _by_law(prospects, full)
     return Choice(order[0], "largest" if doubts else "law", tuple(why), prospects)
 
 
@@ -131,6 +132,10 @@ def _by_law(prospects: Sequence[Prospect], full: int) -> list[str]:
         why.append("cannot be ruled out: " + ", ".join(f"{p.name} (best in {p.chance:.0%} of draws)" for p in rivals))
     cheaper = [p for p in rivals if p.seconds is not None and best.seconds is not None and p.seconds < best.seconds / 2]
     why += [f"{p.name} would take {p.seconds:.0f} s where {best.name} takes {best.seconds:.0f} s" for p in cheaper]
+    for p in prospects:
+        low, high = p.forecast.low or 0.0, p.forecast.high or 0.0
+        if high > WIDE * low:
+            why.append(f"{p.name}: its points allow anything from {low:.3f} to {high:.3f}; a larger subset tells more")
     lines = {p.name: p.forecast.line for p in prospects if p.forecast.line is not None}
     other = min(lines, key=lambda name: lines[name]) if lines else best.name
     if other != best.name:
@@ -138,11 +143,11 @@ def _by_law(prospects: Sequence[Prospect], full: int) -> list[str]:
     return why
 
 
-def _by_loss(prospects: Sequence[Prospect], doubts: Sequence[str], reports: int, full: int) -> list[str]:
+def _by_loss(doubts: Sequence[str], reports: int, full: int) -> list[str]:
     return [
-        f"the points do not determine every curve, so nothing is predicted for all {full:,} reports: "
-        + "; ".join(doubts),
-        f"ordered by the loss after {reports:,} reports instead, which favours students that learn early",
+        "the points do not determine every curve: " + "; ".join(doubts),
+        f"so the loss after {reports:,} reports decides, not one predicted for all {full:,}; it favours students that "
+        "learn early",
     ]
 
 

@@ -13,12 +13,14 @@ knee = D_l^(1/beta), where half of what can be gained is gained, the same law re
 which holds at D = 0 too, and whose four numbers are of known sizes. That is what is fitted here: least squares on log
 losses within bounds, from several starts.
 
-Departures. The paper fits many sizes and reads the law's value off; four numbers from five or six points leave room, so
-a forecast comes with an interval: the noise of one training is drawn from what all students' fits left over, the law is
-fitted to each draw again, and the interval holds what came of it. The paper's own selection (`accept_then_stop`) draws
-a straight line through the last points in log-log and needs the power phase to be reached; it is given beside.
+Departures. The paper fits a dozen sizes; ours are five or six, which leave four numbers room. So weak beliefs on E and
+beta stand beside the points, and a forecast comes with an interval: the noise of one training is drawn from what all
+students' fits left over, points and beliefs are drawn again with it, the law is fitted to each draw, and the interval
+holds what came of it. The paper's own selection (`accept_then_stop`) draws a straight line through the last points in
+log-log, which needs the power phase to be reached; it is given beside.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,11 +34,15 @@ FALL = 0.05  # share by which the loss must have fallen, and by which it may ris
 MISFIT = 0.1  # root mean square of what a fit may leave, in log loss
 
 PRIOR_NOISE, PRIOR_FREEDOM = 0.04, 2  # noise of one training, in log loss, and how many residuals' worth that belief is
-POWERS = (0.1, 4.0)  # bounds of beta
+POWERS, _SHARES = (0.1, 4.0), (0.005, 0.999)  # bounds of beta, and of E / start
+# What is believed before any point is seen, as logs: E is a fifth of the start, beta is 1.5, each within a factor of
+# two. Held against the points with the noise above, so that a few good points outweigh it.
+_BELIEFS, _SPREADS = np.log([0.2, 1.5]), np.array([0.7, 0.7])
 ACCEPTED, TOLERANCE = 3, 5.0  # the paper's k and delta
 
 _FLOAT = NDArray[np.float64]
 _DRAWS, _STARTS, _AGAIN = 200, 12, 2  # draws of an interval; starts of a fit; starts of the fit of a draw
+_EVALUATIONS = 80  # most a start
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Law:
 
     def loss(self, reports: float) -> float:
         """Return the loss after training on so many reports."""
-        return float(_losses(np.array([reports], float), np.array([self.start, self.floor, self.knee, self.power]))[0])
+        return self.floor + (self.start - self.floor) / (1 + (reports / self.knee) ** self.power)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +90,16 @@ class Forecast:
 
     Attributes:
         law: The fitted law; None where there are too few points to fit one.
-        loss: Predicted loss; the loss at the largest subset where the points do not determine the curve.
-        low: Lower end of the 90 % interval; None where the curve is not determined.
+        loss: Predicted loss; None where there is no curve to read it off.
+        low: Lower end of the 90 % interval; None likewise.
         high: Upper end.
-        draws: Predicted losses of all draws; empty where the curve is not determined.
+        draws: Predicted losses of all draws; empty likewise.
         doubt: Why the points do not determine the curve, empty where they do.
         line: What the paper's accept-then-stop line predicts; None where there are too few points.
     """
 
     law: Law | None
-    loss: float
+    loss: float | None
     low: float | None
     high: float | None
     draws: tuple[float, ...]
@@ -121,23 +127,24 @@ def forecast(
             left += float((_residuals(curves[name], law) ** 2).sum())
             freedom += len(curves[name].reports) - 4
     return {
-        name: _forecast(curve, laws[name], doubts[name], reports, (left, freedom), draws, level, seed)
+        # Each student has a stream of its own: one stream's noise, shared, would favour the same student in all draws.
+        name: _forecast(curve, laws[name], doubts[name], reports, (left, freedom), draws, level, _stream(seed, name))
         for name, curve in curves.items()
     }
 
 
-def fit_law(curve: Curve, reports: int, *, seed: int = 0) -> Law | None:
+def fit_law(curve: Curve, reports: int, *, noise: float = PRIOR_NOISE, seed: int = 0) -> Law | None:
     """Fit the law to a student's points; None where they are fewer than its four numbers.
 
     Args:
         curve: What was measured; losses above 0.
         reports: The full size, which bounds the knee: what lies far beyond it cannot be seen.
+        noise: Standard deviation of a log loss; the smaller, the less the beliefs on E and beta weigh.
         seed: Of the starts.
     """
     if len(curve.reports) < 4:
         return None
-    found = _fit(_Problem.of(curve, reports), np.log(curve.losses), _STARTS, np.random.default_rng(seed))
-    return Law(*map(float, found))
+    return _fit(curve, np.log(curve.losses), reports, np.random.default_rng(seed), starts=_STARTS, noise=noise)
 
 
 def accept_then_stop(curve: Curve, reports: int) -> float | None:
@@ -173,30 +180,33 @@ def _forecast(
     noise: tuple[float, int],
     draws: int,
     level: float,
-    seed: int,
+    chance: np.random.Generator,
 ) -> Forecast:
     line = accept_then_stop(curve, reports)
     if law is None or doubt:
-        return Forecast(law, _at_largest(curve), None, None, (), doubt, line)
-    # A stream of its own for the draws: what one student's points are must not move another's interval.
-    drawn = _draw(curve, law, reports, noise, draws, np.random.default_rng([seed, 1]))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Forecast(law, law.loss(reports), float(low), float(high), tuple(map(float, drawn)), "", line)
+        return Forecast(law, None, None, None, (), doubt, line)
+    drawn = _draw(curve, law, reports, noise, draws, chance)
+    low, high = map(float, np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+    return Forecast(law, law.loss(reports), low, high, tuple(map(float, drawn)), "", line)
+
+
+def _stream(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def _draw(
     curve: Curve, law: Law, reports: int, noise: tuple[float, int], draws: int, chance: np.random.Generator
 ) -> _FLOAT:
-    """Draw what a training at the full size may come to: a noise, points with it, the law that they give, its noise."""
+    """Draw what a training at the full size may come to: a noise, points and beliefs with it, their law, its noise."""
     left, freedom = noise
     fitted = np.log([law.loss(d) for d in curve.reports])
-    problem = _Problem.of(curve, reports)
     found = np.zeros(draws)
     for i in range(draws):
         spread = np.sqrt(left / chance.chisquare(freedom))
         losses = fitted + spread * chance.standard_normal(len(fitted))
-        again = _fit(problem, losses, _AGAIN, chance, np.array([law.start, law.floor, law.knee, law.power]))
-        found[i] = np.log(Law(*again).loss(reports)) + spread * chance.standard_normal()
+        beliefs = _BELIEFS + _SPREADS * chance.standard_normal(2)
+        again = _fit(curve, losses, reports, chance, starts=_AGAIN, known=law, beliefs=beliefs)
+        found[i] = np.log(again.loss(reports)) + spread * chance.standard_normal()
     return np.exp(found)
 
 
@@ -223,63 +233,65 @@ def _residuals(curve: Curve, law: Law) -> _FLOAT:
     return residuals
 
 
-def _at_largest(curve: Curve) -> float:
-    return max(zip(curve.reports, curve.losses, strict=True))[1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """Where the fit may look: log start, the floor's share of the lowest loss, log knee, power."""
-
-    reports: _FLOAT
-    lowest: float
-    low: _FLOAT
-    high: _FLOAT
-
-    @classmethod
-    def of(cls, curve: Curve, reports: int) -> "_Problem":
-        trained = [d for d in curve.reports if d > 0]
-        top = np.log(max(curve.losses))
-        low = np.array([top - 0.5, 0.0, np.log(min(trained)) - 3, POWERS[0]])
-        high = np.array([top + 0.7, 1.0, np.log(reports) + 2, POWERS[1]])
-        return cls(np.array(curve.reports, float), min(curve.losses), low, high)
-
-    def numbers(self, place: _FLOAT) -> _FLOAT:
-        """Return start, floor, knee and power of a place within the bounds."""
-        return np.array([np.exp(place[0]), place[1] * self.lowest, np.exp(place[2]), place[3]])
-
-    def place(self, numbers: _FLOAT) -> _FLOAT:
-        """Return the place of start, floor, knee and power, kept within the bounds."""
-        place = np.array([np.log(numbers[0]), numbers[1] / self.lowest, np.log(numbers[2]), numbers[3]])
-        inside: _FLOAT = np.clip(place, self.low + 1e-6, self.high - 1e-6)
-        return inside
-
-
 def _fit(
-    problem: _Problem, log_losses: _FLOAT, starts: int, chance: np.random.Generator, known: _FLOAT | None = None
-) -> _FLOAT:
-    """Return start, floor, knee and power of the least squares; `known` is one of the starts."""
+    curve: Curve,
+    log_losses: _FLOAT,
+    reports: int,
+    chance: np.random.Generator,
+    *,
+    starts: int,
+    known: Law | None = None,
+    noise: float = PRIOR_NOISE,
+    beliefs: _FLOAT = _BELIEFS,
+) -> Law:
+    """Fit log start, log E / start, log knee and log power; `known` is one of the starts."""
     from scipy.optimize import least_squares
 
-    begin = chance.uniform(problem.low, problem.high, size=(starts, 4))
+    seen = np.array(curve.reports, float)
+    low, high = _bounds(curve, reports)
+    begin = chance.uniform(low, high, size=(starts, 4))
     if known is not None:
-        begin[0] = problem.place(known)
-    best = None
-    for place in begin:
-        found = least_squares(
-            lambda at: np.log(_losses(problem.reports, problem.numbers(at))) - log_losses,
-            place,
-            bounds=(problem.low, problem.high),
-            max_nfev=60,
-        )
-        if best is None or found.cost < best.cost:
-            best = found
-    if best is None:
-        raise ValueError("a fit needs at least one start")
-    return problem.numbers(best.x)
+        begin[0] = np.clip(np.log([known.start, known.floor / known.start, known.knee, known.power]), low, high)
+    weight = noise / _SPREADS
+
+    def off(place: _FLOAT) -> _FLOAT:
+        return np.concatenate([_log_losses(seen, place) - log_losses, weight * (place[[1, 3]] - beliefs)])
+
+    def slopes(place: _FLOAT) -> _FLOAT:
+        believed = np.zeros((2, 4))
+        believed[0, 1], believed[1, 3] = weight
+        return np.concatenate([_slopes(seen, place), believed])
+
+    fits = [least_squares(off, place, slopes, bounds=(low, high), max_nfev=_EVALUATIONS) for place in begin]
+    start, share, knee, power = np.exp(min(fits, key=lambda found: float(found.cost)).x)
+    return Law(float(start), float(start * share), float(knee), float(power))
 
 
-def _losses(reports: _FLOAT, numbers: _FLOAT) -> _FLOAT:
-    start, floor, knee, power = numbers
-    losses: _FLOAT = floor + (start - floor) / (1 + (reports / knee) ** power)
+def _bounds(curve: Curve, reports: int) -> tuple[_FLOAT, _FLOAT]:
+    top, smallest = np.log(max(curve.losses)), np.log(min(d for d in curve.reports if d > 0))
+    low = np.array([top - 0.5, np.log(_SHARES[0]), smallest - 3, np.log(POWERS[0])])
+    return low, np.array([top + 0.7, np.log(_SHARES[1]), np.log(reports) + 2, np.log(POWERS[1])])
+
+
+def _log_losses(reports: _FLOAT, place: _FLOAT) -> _FLOAT:
+    share = np.exp(place[1])
+    losses: _FLOAT = place[0] + np.log(share + (1 - share) * _untaught(reports, place))
     return losses
+
+
+def _untaught(reports: _FLOAT, place: _FLOAT) -> _FLOAT:
+    """Return the share of what can be gained that is not yet gained."""
+    untaught: _FLOAT = 1 / (1 + (reports / np.exp(place[2])) ** np.exp(place[3]))
+    return untaught
+
+
+def _slopes(reports: _FLOAT, place: _FLOAT) -> _FLOAT:
+    """Return how the log losses change with each of the four numbers, shape (points, 4)."""
+    share, power = np.exp(place[1]), np.exp(place[3])
+    left = _untaught(reports, place)
+    whole = share + (1 - share) * left
+    turning = (1 - share) * left * (1 - left) / whole  # 0 at D = 0, where the distance below is infinite
+    distance = np.where(reports > 0, np.log(np.maximum(reports, 1e-9)) - place[2], 0.0)
+    return np.stack(
+        [np.ones_like(reports), share * (1 - left) / whole, turning * power, -turning * power * distance], axis=1
+    )
