@@ -1,9 +1,9 @@
 """Diseases in JSON: the form that a student is held to token by token, and how its answer is read.
 
 The form is the LLM teachers' own (`agents/forms.py`): name, ICD-10-CM code and evidence. A grammar masks every token
-that cannot go on to it, so that any student, trained or not, gives an answer that can be read; and the evidence can only
-be words of one section, as the student reads it. An answer that comes to no end within its tokens loses the disease that
-it broke off in, and says so.
+that cannot go on to it, so that any student, trained or not, gives an answer that can be read; and the evidence can
+only be words of one section, as the student reads it. An answer that comes to no end within its tokens loses the
+disease that it broke off in, and says so.
 
 The grammar is llguidance's (https://github.com/guidance-ai/llguidance), which vLLM understands too.
 """
@@ -46,7 +46,9 @@ class Written:
 
 def format_json(diseases: Sequence[Disease]) -> str:
     """Write diseases as a student should answer them, in the order of their names."""
-    entries = [{"name": n, "icd10": code or "", "evidence": spoken(said)} for n, code, said in sorted(diseases, key=str)]
+    entries = [
+        {"name": n, "icd10": code or "", "evidence": spoken(said)} for n, code, said in sorted(diseases, key=str)
+    ]
     return json.dumps({"diseases": entries}, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -73,10 +75,17 @@ def disease_grammar(sections: Sequence[str]) -> str:
     words = "\n".join(filter(None, map(spoken, sections)))
     if not words:
         return f"start: {json.dumps(_OPEN + _CLOSE)}"
-    item = [json.dumps('{"name":"'), "NAME", json.dumps('","icd10":"'), "CODE?", json.dumps('","evidence":"'), "EVIDENCE"]
+    item = [
+        json.dumps('{"name":"'),
+        "NAME",
+        json.dumps('","icd10":"'),
+        "CODE?",
+        json.dumps('","evidence":"'),
+        "EVIDENCE",
+    ]
     return "\n".join(
         (
-            f"start: {json.dumps(_OPEN)} (item (\",\" item){{0,{MOST_DISEASES - 1}}})? {json.dumps(_CLOSE)}",
+            f'start: {json.dumps(_OPEN)} (item ("," item){{0,{MOST_DISEASES - 1}}})? {json.dumps(_CLOSE)}',
             f"item: {' '.join(item)} {json.dumps(chr(34) + '}')}",
             f"NAME: {_NAME}",
             f"CODE: {_CODE}",
@@ -104,7 +113,9 @@ class Guides:
             import llguidance
             from llguidance.hf import from_tokenizer
         except ImportError as error:
-            raise MissingExtraError("lists of diseases in JSON need llguidance", "pip install 'teachback[train]'") from error
+            raise MissingExtraError(
+                "lists of diseases in JSON need llguidance", "pip install 'teachback[train]'"
+            ) from error
         if not getattr(tokenizer, "is_fast", False):
             raise TrainingError("a slow tokenizer cannot be held to a grammar", "use a student with a fast tokenizer")
         self._llguidance, self._end, self._width = llguidance, end, width
@@ -126,7 +137,9 @@ class Guides:
                 if started and not matcher.is_stopped():
                     matcher.consume_token(int(input_ids[row, -1]))
                 if matcher.is_error():
-                    raise TrainingError(f"the grammar broke off: {matcher.get_error()}", "report it with the student's name")
+                    raise TrainingError(
+                        f"the grammar broke off: {matcher.get_error()}", "report it with the student's name"
+                    )
                 if matcher.is_stopped():
                     allowed[row] = only_end
                 else:

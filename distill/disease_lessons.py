@@ -3,9 +3,9 @@
 In JSON each disease stands with the words that it was listed for; one whose words are not in the report is not taught.
 An answer in JSON is some three times as long as the same list in phrases, and counts as much.
 
-A student that shall say how sure it is of a disease must have been asked: `yes` for what its teacher lists, `no` for what
-its teacher denies or only suspects, and for as many diseases of other reports, drawn by how often they are listed. The
-findings that the same teacher has labelled are asked too, so that `no` is not only what the report is silent about.
+A student that shall say how sure it is of a disease must have been asked: `yes` for what its teacher lists, `no` for
+what its teacher denies or only suspects, and for as many diseases of other reports, drawn by how often they are listed.
+The findings that the same teacher has labelled are asked too, so that `no` is not only what a report is silent about.
 """
 
 import random
@@ -53,9 +53,7 @@ def disease_targets(
     return targets
 
 
-def _verified(
-    members: Sequence[TrainingRow], report_id: str, vocabulary: Counter[str], seed: int
-) -> Mapping[str, str]:
+def _verified(members: Sequence[TrainingRow], report_id: str, vocabulary: Counter[str], seed: int) -> Mapping[str, str]:
     draw = random.Random(f"{seed}:{report_id}")
     said = {row.label.target: "yes" if row.label.status == "present" else "no" for row in _diseases(members)}
     known = {concept_of(disease) for disease in said}

@@ -4,7 +4,7 @@ The list is read as an LLM teacher's is (`agents/label_reading.py`): quotes are 
 they are not found, hedged and negated diseases are not `present`, codes are looked up. How sure a student is it says in
 a second pass: behind the report stands one question a disease, to be answered with yes or no, and the confidence is
 P(yes) / (P(yes) + P(no)), calibrated on the calibration split where diseases are curated there: Platt's two parameters,
-fitted on whether what it lists is in the curated list (the same disease by name or synonym, or the same ICD-10 category).
+fitted on whether what it lists is in the curated list (by name or synonym, or of the same ICD-10 category).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -82,7 +82,7 @@ class StudentLabeler:
         return self._card.spec
 
     def label(self, report: Report) -> list[Label]:
-        """Return its labels of the 13 findings, and of the diseases that it lists where it does; none when the report has no section of its scope."""
+        """Return its labels of the 13 findings, and of diseases if it lists any; none without a section of its scope."""
         return self._label_all([report])[0]
 
     async def label_many(self, reports: Sequence[Report]) -> list[list[Label]]:
@@ -116,9 +116,7 @@ class StudentLabeler:
         if card.diseases is None:
             return [[] for _ in reports]
         verification = verification_from(card.diseases["verification"])
-        return list_diseases_of(
-            loaded.model, loaded.questions, reports, card.scope, card.spec.labeler_id, verification
-        )
+        return list_diseases_of(loaded.model, loaded.questions, reports, card.scope, card.spec.labeler_id, verification)
 
     def _load(self) -> _Loaded:
         require_training()

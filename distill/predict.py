@@ -156,9 +156,7 @@ def write_diseases(
 
     answers = _write(model, questions, DISEASES_JSON, texts, JSON_TOKENS, progress, hold)
     decode = questions.tokenizer.decode
-    return [
-        read_json(decode(answer, skip_special_tokens=True), whole=questions.end in answer) for answer in answers
-    ]
+    return [read_json(decode(answer, skip_special_tokens=True), whole=questions.end in answer) for answer in answers]
 
 
 def _write(

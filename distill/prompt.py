@@ -7,7 +7,9 @@ from teachback.errors import SettingError
 
 __all__ = ["load_student_prompt"]
 
-_PART = re.compile(r"^## (system|user|finding|diseases|diseases_json|verify)\n(.*?)\n?(?=^## |\Z)", flags=re.MULTILINE | re.DOTALL)
+_PART = re.compile(
+    r"^## (system|user|finding|diseases|diseases_json|verify)\n(.*?)\n?(?=^## |\Z)", flags=re.MULTILINE | re.DOTALL
+)
 _NEEDED = {"user": "{report}", "finding": "{finding}", "diseases": ""}
 _OPTIONAL = {"diseases_json": "", "verify": "{disease}"}
 

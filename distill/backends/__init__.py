@@ -76,9 +76,7 @@ def open_backend(
     from teachback.distill.base import compute_in_bf16
 
     dtype = "bfloat16" if compute_in_bf16() else "float32"
-    opening = Opening(
-        student, None if adapter is None else str(adapter), _rank(adapter), quantize, dtype, max_length
-    )
+    opening = Opening(student, None if adapter is None else str(adapter), _rank(adapter), quantize, dtype, max_length)
     if name == "transformers":
         from teachback.distill.backends.transformers import open_transformers
 

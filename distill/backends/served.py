@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 import numpy as np
@@ -91,12 +92,10 @@ class ServedBackend:
 
     def _send(self, text: str) -> None:
         stream = self._server.stdin
-        try:
+        with suppress(BrokenPipeError):  # it has ended: its last words are read where its answer is missed
             if stream is not None:
                 stream.write(text)
                 stream.flush()
-        except BrokenPipeError:
-            pass  # it has ended: its last words are read where its answer is missed
 
     def _message(self) -> dict[str, Any] | None:
         line = self._server.stdout.readline() if self._server.stdout is not None else ""
@@ -112,10 +111,8 @@ class ServedBackend:
 
 def _stop(server: "subprocess.Popen[str]", log: IO[bytes]) -> None:
     if server.stdin is not None:
-        try:
+        with suppress(BrokenPipeError):
             server.stdin.close()  # its loop ends with its source
-        except BrokenPipeError:
-            pass
     try:
         server.wait(STOP_S)
     except subprocess.TimeoutExpired:

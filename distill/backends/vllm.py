@@ -3,9 +3,9 @@
     TEACHBACK_BACKEND=vllm TEACHBACK_VLLM_PYTHON=vllm-env/bin/python teachback distill ...
 
 starts `python -m teachback.distill.backends.vllm` there; vLLM pins other versions of torch and transformers than
-training does. Each question is a prompt of one new token with `logprob_token_ids` (vLLM >= 0.20): probabilities over the
-whole vocabulary, before any sampling parameter. `prompt_logprobs` would do too, but skips the prefix cache, and with it
-what the questions on a report share.
+training does. Each question is a prompt of one new token with `logprob_token_ids`: probabilities over the whole
+vocabulary, before any sampling parameter. `prompt_logprobs` would do too, but skips the prefix cache, and with it what
+the questions on a report share.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from teachback.distill.backends.protocol import LogProbabilities, Opening, SlotR
 __all__ = ["VllmEngine", "open_vllm"]
 
 REMEDY = (
-    "python -m venv vllm-env && vllm-env/bin/pip install vllm && vllm-env/bin/pip install --no-deps teachback, then set "
-    "TEACHBACK_VLLM_PYTHON=vllm-env/bin/python; or use TEACHBACK_BACKEND=transformers"
+    "python -m venv vllm-env && vllm-env/bin/pip install vllm && vllm-env/bin/pip install --no-deps teachback, then "
+    "set TEACHBACK_VLLM_PYTHON=vllm-env/bin/python; or use TEACHBACK_BACKEND=transformers"
 )
 
 

@@ -110,7 +110,11 @@ def test_lists_are_those_of_each_report_alone(llama: Any, guides: Guides, ask: A
 def test_words_that_are_not_in_the_report_are_marked_and_denied_ones_are_not_present() -> None:
     section = [("findings", "No pleural effusion. Mild edema.")]
     answer = format_json(
-        [("pleural effusion", "J90", "No pleural effusion"), ("edema", "J81.0", "Mild edema"), ("gout", "M10.9", "gouty")]
+        [
+            ("pleural effusion", "J90", "No pleural effusion"),
+            ("edema", "J81.0", "Mild edema"),
+            ("gout", "M10.9", "gouty"),
+        ]
     )
     labels = {label.target: label for label in disease_labels(read_json(answer).entries, "r", section, "l", "full")}
     assert {name: label.status for name, label in labels.items()} == {
@@ -147,7 +151,9 @@ def test_yes_and_no_are_those_of_each_prompt_alone(torch: Any, llama: Any, ask: 
             np.testing.assert_allclose(p, logits.softmax(-1)[0], atol=1e-4)
 
 
-def test_a_disease_carries_how_sure_the_student_is_of_it(llama: Any, guides: Guides, ask: Ask, texts: list[str]) -> None:
+def test_a_disease_carries_how_sure_the_student_is_of_it(
+    llama: Any, guides: Guides, ask: Ask, texts: list[str]
+) -> None:
     questions = ask(SHORT)
     reports = [Report("a", "c", {"findings": texts[2]}), Report("b", "c", {"indication": "Cough."})]
     fitted = Verification(0.5, 1.0, 40)
