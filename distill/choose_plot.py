@@ -96,7 +96,7 @@ def _student(student: Mapping[str, Any], role: str, place: int, axes: _Axes, ful
 
 
 def _loss(law: Mapping[str, float], reports: float) -> float:
-    return law["E"] + (law["start"] - law["E"]) / (1 + (reports / law["knee"]) ** law["beta"])
+    return float(law["E"] + (law["start"] - law["E"]) / (1 + (reports / law["knee"]) ** law["beta"]))
 
 
 def _mark(x: float, y: float, role: str, title: str) -> str:

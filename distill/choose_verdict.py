@@ -57,8 +57,8 @@ class Choice:
 def choose(measured: Mapping[str, Measured], *, draws: int = 200, seed: int = 0) -> Choice:
     """Choose the student with the lowest predicted loss at the full size.
 
-    Where the points of any student do not determine its curve, predictions cannot be compared, and the losses after
-    the largest subset decide instead.
+    A student whose points do not determine its curve is not predicted, and stands behind those that are. But where such
+    a student is ahead after the largest subset, or no student is predicted, the losses there decide instead.
 
     Args:
         measured: What was measured, by student; all on the same subsets.
@@ -67,16 +67,15 @@ def choose(measured: Mapping[str, Measured], *, draws: int = 200, seed: int = 0)
     """
     full = next(iter(measured.values())).full_reports
     forecasts = forecast({name: curve_of(of.points) for name, of in measured.items()}, full, draws=draws, seed=seed)
-    doubts = [f"{name}: {found.doubt}" for name, found in forecasts.items() if found.doubt]
-    last = {name: of.points[-1] for name, of in measured.items()}
-    chances: dict[str, float] = {}
-    if doubts:
-        order = sorted(measured, key=lambda name: last[name].loss)
-    else:
-        order = sorted(measured, key=lambda name: forecasts[name].loss or 0.0)
-        best = np.argmin([forecasts[name].draws for name in order], axis=0)
-        chances = {name: float((best == place).mean()) for place, name in enumerate(order)}
-    reports = max(point.reports for point in last.values())
+    last = {name: of.points[-1].loss for name, of in measured.items()}
+    by_last = sorted(measured, key=lambda name: last[name])
+    open_ = [name for name in by_last if forecasts[name].doubt]
+    told = sorted(set(measured) - set(open_), key=lambda name: forecasts[name].loss or 0.0)
+    by_law = bool(told) and by_last[0] not in open_
+    order = [*told, *open_] if by_law else by_last
+    best = np.argmin([forecasts[name].draws for name in told], axis=0) if by_law else np.zeros(0)
+    chances = {name: float((best == place).mean()) for place, name in enumerate(told)} if by_law else {}
+    reports = max(point.reports for of in measured.values() for point in of.points)
     prospects = tuple(
         Prospect(
             name,
@@ -85,12 +84,13 @@ def choose(measured: Mapping[str, Measured], *, draws: int = 200, seed: int = 0)
             predict_seconds(measured[name]),
             sum(point.seconds + point.scoring_seconds for point in measured[name].points),
             chances.get(name),
-            _verdict(name == order[0], chances.get(name), reports),
+            _verdict(name == order[0], chances.get(name), by_law, reports),
         )
         for name in order
     )
-    why = _by_loss(doubts, reports, full) if doubts else _by_law(prospects, full)
-    return Choice(order[0], "largest" if doubts else "law", tuple(why), prospects)
+    doubts = [f"{name}: {forecasts[name].doubt}" for name in open_]
+    why = _by_law(prospects[: len(told)], doubts, reports, full) if by_law else _by_loss(doubts, reports, full)
+    return Choice(order[0], "law" if by_law else "largest", tuple(why), prospects)
 
 
 def curve_of(points: Sequence[Point]) -> Curve:
@@ -113,15 +113,17 @@ def predict_seconds(measured: Measured) -> float | None:
     return float(loading + pace * measured.full_tokens / per_token)
 
 
-def _verdict(best: bool, chance: float | None, reports: int) -> str:
-    if chance is None:
+def _verdict(best: bool, chance: float | None, by_law: bool, reports: int) -> str:
+    if not by_law:
         return f"lowest loss at {reports:,} reports" if best else f"higher loss at {reports:,} reports"
+    if chance is None:
+        return f"not predicted; behind at {reports:,} reports"
     if best:
         return "worth the full budget"
     return "cannot be ruled out" if chance >= RIVAL else "not worth it"
 
 
-def _by_law(prospects: Sequence[Prospect], full: int) -> list[str]:
+def _by_law(prospects: Sequence[Prospect], doubts: Sequence[str], reports: int, full: int) -> list[str]:
     best, *others = prospects
     why = [
         f"{best.name} is predicted to have the lowest loss on all {full:,} reports: {_interval(best.forecast)}; "
@@ -132,6 +134,8 @@ def _by_law(prospects: Sequence[Prospect], full: int) -> list[str]:
         why.append("cannot be ruled out: " + ", ".join(f"{p.name} (best in {p.chance:.0%} of draws)" for p in rivals))
     cheaper = [p for p in rivals if p.seconds is not None and best.seconds is not None and p.seconds < best.seconds / 2]
     why += [f"{p.name} would take {p.seconds:.0f} s where {best.name} takes {best.seconds:.0f} s" for p in cheaper]
+    if doubts:
+        why.append(f"not predicted, and behind at {reports:,} reports: " + "; ".join(doubts))
     for p in prospects:
         low, high = p.forecast.low or 0.0, p.forecast.high or 0.0
         if high > WIDE * low:

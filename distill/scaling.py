@@ -73,7 +73,7 @@ class Law:
 
     def loss(self, reports: float) -> float:
         """Return the loss after training on so many reports."""
-        return self.floor + (self.start - self.floor) / (1 + (reports / self.knee) ** self.power)
+        return float(self.floor + (self.start - self.floor) / (1 + (reports / self.knee) ** self.power))
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,23 @@ def test_the_law_decides_where_points_determine_it() -> None:
     assert choice.prospects[0].spent == pytest.approx(5 * 0.5 + 4 * 2 + 0.001 * 100 * 375)
 
 
+def test_a_student_that_has_not_begun_to_learn_stands_behind() -> None:
+    good = measured(Law(0.3, 0.03, 60.0, 1.5), pace=0.001)
+    dull = measured(Law(0.3, 0.29, 60.0, 1.5), pace=0.001)
+    choice = choose({"dull": dull, "good": good}, draws=5)
+    assert (choice.basis, choice.chosen, choice.prospects[1].chance) == ("law", "good", None)
+    assert choice.prospects[1].verdict == "not predicted; behind at 200 reports"
+    assert "dull: it has not begun to learn from 200 reports" in choice.why[1]
+
+
+def test_a_student_that_is_ahead_without_a_curve_hands_the_choice_to_the_largest_subset() -> None:
+    good = measured(Law(0.3, 0.1, 60.0, 1.5), pace=0.001)  # .134 at 200
+    points = [replace(p, loss=loss) for p, loss in zip(good.points, (0.3, 0.2, 0.1, 0.2, 0.09), strict=True)]
+    choice = choose({"good": good, "jumpy": replace(good, points=tuple(points))}, draws=5)
+    assert (choice.basis, choice.chosen) == ("largest", "jumpy")
+    assert "jumpy: its loss rises from 50 to 100 reports" in choice.why[0]
+
+
 def test_students_that_cannot_be_told_apart_are_not_ruled_out() -> None:
     law = Law(0.3, 0.05, 60.0, 1.5)
     choice = choose({"one": measured(law, pace=0.001), "two": measured(law, pace=0.0001)}, draws=40)

@@ -43,12 +43,10 @@ def distill(
 
     Killed or stopped, the same command goes on at the step it was in; a finished campaign is only shown again.
 
-    With --choose nothing is distilled yet: each student is trained on small subsets, and its loss after training on
-    all reports is predicted from how it falls.
+    With --choose tiny,my-student nothing is distilled yet: each student is trained on small subsets, and its loss after
+    training on all reports is predicted from how it falls.
 
     Example: teachback distill labels.duckdb --student tiny --rounds 2
-
-    Example: teachback distill labels.duckdb --choose tiny,my-student
     """
     from rich.console import Console
 
