@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--verify-weight", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="optimizer steps; the preset's if not given")
+    parser.add_argument("--lists", type=int, default=None, help="most lists a split; all if not given")
     parser.add_argument("--keep", type=Path, default=None, help="folder that keeps the adapters")
     options = parser.parse_args()
     require_training()
@@ -62,7 +63,7 @@ def main() -> None:
                 "tiny-cpu", student=resolve_student(options.student), train={"seed": options.seed}, **more
             )
             folder = (options.keep or Path(scratch)) / form
-            found[form], codes[form] = _measure(options.store, settings, folder, options.steps)
+            found[form], codes[form] = _measure(options.store, settings, folder, options)
             print(f"\n{form}: {json.dumps(found[form])}", flush=True)
     connection, _ = open_snapshot(options.store)
     with connection:
@@ -73,7 +74,9 @@ def main() -> None:
     print(json.dumps(outcome | found | {"findings_change": change}))
 
 
-def _measure(store: Path, settings: CampaignSettings, folder: Path, steps: int | None) -> tuple[dict[str, Any], Any]:
+def _measure(
+    store: Path, settings: CampaignSettings, folder: Path, options: argparse.Namespace
+) -> tuple[dict[str, Any], Any]:
     connection, _ = open_snapshot(store)
     with connection:
         frozen = freeze(connection, settings)
@@ -86,7 +89,7 @@ def _measure(store: Path, settings: CampaignSettings, folder: Path, steps: int |
     planted = plant_rows(rows, frozen, questions, settings)
     lessons = len(write_lessons(rows, frozen, settings))
     train = settings.train
-    steps = steps or max(train.min_steps, round(train.epochs * lessons / train.batch))
+    steps = options.steps or max(train.min_steps, round(train.epochs * lessons / train.batch))
     trained = train_adapter(settings.student, questions.tokenizer, planted, train, folder, steps=steps)
     model = load_student(settings.student, folder / "adapter", quantize=train.quantize)
     by_split = {
@@ -106,6 +109,7 @@ def _measure(store: Path, settings: CampaignSettings, folder: Path, steps: int |
     figures = bench["test"].judge(codes, is_teacher=True).figures
     measured: dict[str, Any] = {
         "steps": steps,
+        "long_lists": questions.long_lists,
         "rows": len(planted),
         "cut_reports": questions.cut_reports,
         "train_seconds": round(trained["seconds"], 1),
@@ -113,6 +117,8 @@ def _measure(store: Path, settings: CampaignSettings, folder: Path, steps: int |
     }
     places = {split: {i: n for n, i in enumerate(of.truth.report_ids)} for split, of in bench.items()}
     lists: list[list[Disease]] = [[] for _ in curated["test"]]
+    by_split = {split: reports[: options.lists] for split, reports in by_split.items()}
+    listed = sorted(places["test"][r.report_id] for r in by_split["test"] if r.report_id in places["test"])
     if settings.disease_form == "phrases":
         started = time.perf_counter()
         written = predict_diseases(model, questions, [r.text(settings.scope) for r in by_split["test"]])
@@ -139,8 +145,9 @@ def _measure(store: Path, settings: CampaignSettings, folder: Path, steps: int |
             for label in of:
                 if label.status == "present":
                     lists[places["test"][label.report_id]].append((label.target, label.icd10))
-    clusters = cluster_codes([str(c) for c in bench["test"].truth.clusters])
-    report = evaluate_diseases(curated["test"], lists, clusters, n_boot=500)
+    clusters = cluster_codes([str(bench["test"].truth.clusters[i]) for i in listed])
+    known = [curated["test"][i] for i in listed]
+    report = evaluate_diseases(known, [lists[i] for i in listed], clusters, n_boot=500)
     measured["diseases"] = {
         rule: {what: getattr(report.by(rule), what).as_dict() for what in ("f1", "precision", "recall")}
         for rule in RULES

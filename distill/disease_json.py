@@ -18,7 +18,7 @@ import numpy as np
 from teachback.agents.forms import DiseaseEntry, LabelForm
 from teachback.errors import MissingExtraError, TrainingError
 
-__all__ = ["Disease", "Guides", "Written", "disease_grammar", "format_json", "read_json", "spoken"]
+__all__ = ["LONGEST_EVIDENCE", "Disease", "Guides", "Written", "disease_grammar", "format_json", "read_json", "spoken"]
 
 MOST_DISEASES = 16  # diseases of one report
 LONGEST_EVIDENCE = 160  # characters of a quote

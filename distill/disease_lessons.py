@@ -15,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from teachback.agents.grounding import places
 from teachback.distill.assemble import TrainingRow
 from teachback.distill.config import CampaignSettings
-from teachback.distill.disease_json import format_json
+from teachback.distill.disease_json import LONGEST_EVIDENCE, format_json
 from teachback.distill.questions import DISEASES, DISEASES_JSON, VERIFY, Target
 from teachback.store.quality.synonyms import concept_of
 from teachback.store.report import Report
 
 __all__ = ["disease_targets", "disease_vocabulary"]
 
+SHORT_EVIDENCE = 60  # characters of a quote that is taught as it is
 FINDINGS_ASKED = 2  # findings a report that are asked with yes or no
 FEWEST_OTHERS = 2  # diseases of other reports that are asked, however few the report has
 
@@ -80,14 +81,15 @@ def _quoted(row: TrainingRow, report: Report) -> tuple[str, str | None, str] | N
     label = row.label
     if label.status != "present":
         return None
-    for section, start, end in label.evidence:
-        if start >= 0:
-            return label.target, label.icd10, report.sections[section][start:end]
+    quotes = [report.sections[section][start:end] for section, start, end in label.evidence if start >= 0]
+    if quotes and len(quotes[0]) <= SHORT_EVIDENCE:
+        return label.target, label.icd10, quotes[0]
+    # A long quote costs tokens and says no more than the disease's own words, where the report has them.
     sections = report.scoped(label.scope)  # type: ignore[arg-type]  # a scope that the store's CHECK let in
-    found = places(label.target, sections)
-    if not found:
-        return None
-    return label.target, label.icd10, dict(sections)[found[0].section][found[0].start : found[0].end]
+    if found := places(label.target, [("", quote) for quote in quotes] or sections):
+        texts = dict(sections) | ({"": quotes[0]} if quotes else {})
+        return label.target, label.icd10, texts[found[0].section][found[0].start : found[0].end]
+    return (label.target, label.icd10, quotes[0]) if quotes and len(quotes[0]) <= LONGEST_EVIDENCE else None
 
 
 def _diseases(rows: Sequence[TrainingRow]) -> list[TrainingRow]:

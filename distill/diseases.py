@@ -45,7 +45,7 @@ class Verification:
 
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the confidence of each probability of yes."""
-        return 1 / (1 + np.exp(-(self.slope * _logit(probabilities) + self.shift)))
+        return _sigmoid(self.slope * _logit(probabilities) + self.shift)
 
     @property
     def note(self) -> str:
@@ -73,7 +73,7 @@ def fit_verification(probabilities: NDArray[np.floating], right: NDArray[np.bool
     start = np.array([1.0, 0.0])
     weights = start.copy()
     for _ in range(50):
-        p = 1 / (1 + np.exp(-features @ weights))
+        p = _sigmoid(features @ weights)
         gradient = features.T @ (p - right) + _RIDGE * (weights - start)
         curvature = (features * (p * (1 - p))[:, None]).T @ features + _RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
@@ -141,6 +141,10 @@ def _sure(label: Label, p_yes: float, verification: Verification) -> Label:
         confidence_source="logprob",
         confidence_note=note,
     )
+
+
+def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (1 + np.tanh(x / 2)) / 2  # 1 / (1 + exp(-x)), without its overflow
 
 
 def _logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -82,7 +82,7 @@ class StudentLabeler:
         return self._card.spec
 
     def label(self, report: Report) -> list[Label]:
-        """Return its labels of the 13 findings, and of diseases if it lists any; none without a section of its scope."""
+        """Return its labels of the 13 findings, and of diseases if it lists them; none without its scope's sections."""
         return self._label_all([report])[0]
 
     async def label_many(self, reports: Sequence[Report]) -> list[list[Label]]:

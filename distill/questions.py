@@ -30,10 +30,21 @@ _ICD10 = re.compile(r"(.+?)\s+([A-Z]\d[0-9A-Z](?:\s?\.\s?[0-9A-Z]{1,4})?)", flag
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a branch should answer, and how much it counts."""
+    """What a branch should answer, and how much it counts.
+
+    Attributes:
+        answer: The answer.
+        weight: What each of its tokens counts in the loss.
+        shares: Answer to share, where several are right in part; the weights of their branches follow these.
+    """
 
     answer: str
     weight: float
+    shares: tuple[tuple[str, float], ...] = ()
+
+    def parts(self) -> tuple[tuple[str, float], ...]:
+        """Return each answer with its weight: cross entropy with the shares is the sum over their answers."""
+        return tuple((answer, self.weight * share) for answer, share in self.shares or ((self.answer, 1.0),))
 
 
 class Questions:
@@ -70,6 +81,7 @@ class Questions:
         self.diseases_json, self.verify = diseases_json, verify
         self.max_length = max_length
         self.cut_reports = 0
+        self.long_lists = 0
         self.end = _end_of_turn(self)
         self._before, self._between, self._tails = self._split_template()
         asked = self.render(_MARK, _PHRASE_MARK).split(_MARK)[1][len(self._between) :]
@@ -94,16 +106,24 @@ class Questions:
         asked = list(FINDINGS) if targets is None else list(targets)
         branches = []
         for question in asked:
-            target = None if targets is None else targets[question]
-            answer = () if target is None else self.encode_answer(target.answer)
-            branches.append(Branch(self.tail(question), answer, 1.0 if target is None else target.weight))
+            if targets is None:
+                branches.append(Branch(self.tail(question)))
+                continue
+            for answer, weight in targets[question].parts():
+                branches.append(Branch(self.tail(question), self.encode_answer(answer), weight))
         room = self.max_length - sum(len(b.question) + len(b.answer) for b in branches)
         return plant(self.prefix(text, room), branches)
 
     def rows(self, text: str, targets: Mapping[str, Target]) -> list[TreeRow]:
-        """Build the rows of a report: one, or the list in JSON apart where the whole report leaves no room for all."""
+        """Build the rows of a report: one, or the list in JSON apart where the whole report leaves no room for all.
+
+        A list longer than half a row could never be written (`predict.write_diseases`): it is left out and counted.
+        """
         listing = {question: target for question, target in targets.items() if question == DISEASES_JSON}
         others = {question: target for question, target in targets.items() if question not in listing}
+        if any(len(self.encode_answer(target.answer)) > self.max_length // 2 for target in listing.values()):
+            self.long_lists += 1
+            return [self.row(text, others)] if others else []
         if not listing or not others:
             return [self.row(text, targets)]
         wanted = [self.tail(question) + self.encode_answer(target.answer) for question, target in targets.items()]

@@ -9,6 +9,7 @@ the questions on a report share.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from teachback.distill.backends.protocol import LogProbabilities, Opening, SlotRequest, Unavailable, serve_stdio
@@ -29,15 +30,14 @@ class VllmEngine:
     """
 
     def __init__(self, opening: Opening) -> None:
-        import vllm
-        from vllm.lora.request import LoRARequest
-
+        vllm = import_module("vllm")  # by name: type checks run where there is none
         self.version = f"vllm {vllm.__version__}"
+        self._params = vllm.SamplingParams
         options: dict[str, Any] = {}
         self._lora = None
         if opening.adapter is not None:
             options = {"enable_lora": True, "max_lora_rank": _lora_rank(opening.rank)}
-            self._lora = LoRARequest("student", 1, opening.adapter)
+            self._lora = import_module("vllm.lora.request").LoRARequest("student", 1, opening.adapter)
         if opening.quantize:
             options["quantization"] = "bitsandbytes"
         self._llm = vllm.LLM(
@@ -52,13 +52,11 @@ class VllmEngine:
 
     def answer(self, requests: Sequence[SlotRequest]) -> list[LogProbabilities]:
         """Return for each request, per question, the log-probabilities of its tokens."""
-        from vllm import SamplingParams
-
         asked = [(request, question) for request in requests for question in request.questions]
         outputs = self._llm.generate(
             [{"prompt_token_ids": [*request.prefix, *question]} for request, question in asked],
             [
-                SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=list(request.tokens), detokenize=False)
+                self._params(max_tokens=1, temperature=0.0, logprob_token_ids=list(request.tokens), detokenize=False)
                 for request, _ in asked
             ],
             lora_request=self._lora,
@@ -78,7 +76,7 @@ def open_vllm(opening: Opening) -> VllmEngine:
         Unavailable: vLLM is not installed in this environment.
     """
     try:
-        import vllm  # noqa: F401
+        import_module("vllm")
     except ImportError as error:
         raise Unavailable(f"vLLM cannot be imported here: {error}", REMEDY) from error
     return VllmEngine(opening)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from teachback.agents.lineup import LabelerRef, parse_lineup
 from teachback.cli import app
 from teachback.distill.config import CampaignSettings
 from teachback.distill.labeler import CARD, load_student_labeler
-from teachback.errors import InputError, SettingError
+from teachback.errors import InputError, SettingError, TrainingError
+from teachback.store.corpora.synthetic import generate
 from teachback.store.database import open_snapshot
 from teachback.store.report import Report
 from teachback.store.rows import fetch_reports
@@ -87,3 +89,35 @@ def test_students_are_named_by_their_folder() -> None:
     for wrong in ("student", "student:a@prompt"):
         with pytest.raises(SettingError, match="is no labeler"):
             parse_lineup(wrong)
+
+
+def test_a_student_that_lists_diseases_gives_them_with_evidence_and_confidence(adapter: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llguidance")
+    folder = tmp_path / "adapter"
+    shutil.copytree(adapter / "adapter", folder)
+    card = json.loads((folder / CARD).read_text())
+    verification = {"slope": 0.5, "shift": 0.25, "fitted_on": 40}
+    card |= {"max_length": 160, "diseases": {"verification": verification}}
+    (folder / CARD).write_text(json.dumps(card))
+    labeler, plain = load_student_labeler(folder), load_student_labeler(adapter)
+    assert labeler.spec.labeler_id != plain.spec.labeler_id
+    reports = [entry.report for entry in generate(8, seed=3)]
+    *of, nothing = asyncio.run(labeler.label_many([*reports, Report("u", "c", {"indication": "Cough."})]))
+    assert nothing == []
+    assert [[label.task for label in labels[:13]] for labels in of] == [["findings"] * 13] * 8
+    diseases = [label for labels in of for label in labels[13:]]
+    assert diseases
+    for label in diseases:
+        assert label.task == "diseases"
+        assert label.labeler_id == labeler.spec.labeler_id
+        assert label.evidence[0].grounded
+        assert label.confidence_source == "logprob"
+        assert 0 <= (-1 if label.confidence is None else label.confidence) <= 1
+        assert label.confidence_note.startswith("yes or no, calibrated on 40 listed diseases")
+
+
+def test_without_vllm_a_student_says_what_is_missing(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHBACK_BACKEND", "vllm")
+    monkeypatch.setenv("TEACHBACK_VLLM_PYTHON", "nowhere/python")
+    with pytest.raises(TrainingError, match="cannot start nowhere/python"):
+        load_student_labeler(adapter).label(Report("r", "c", {"findings": "Clear lungs."}))
