@@ -91,9 +91,9 @@ def _campaign(corpus: str, seed: int, options: argparse.Namespace, console: Cons
     """Run one seed's campaign, or read what came of it."""
     store = options.out / f"{corpus}-{seed}" / "labels.duckdb"
     with Store(store) as opened:
-        import_reports(opened, _reading(corpus, seed), command="benchmarks/noisy_teacher.py", seed=seed)
-    _label(store, corpus, seed)
-    student = _adapted(store, options, seed) if corpus == "openi" else options.student
+        import_reports(opened, reading(corpus, seed), command="benchmarks/noisy_teacher.py", seed=seed)
+    label(store, corpus, seed)
+    student = adapt(store, options, seed) if corpus == "openi" else options.student
     with RoundsBar(console) as bar:
         record, _ = run_campaign(
             store, _settings(student, corpus, seed, options), bar, command="benchmarks/noisy_teacher.py"
@@ -101,7 +101,7 @@ def _campaign(corpus: str, seed: int, options: argparse.Namespace, console: Cons
     return record
 
 
-def _reading(corpus: str, seed: int) -> Reading:
+def reading(corpus: str, seed: int) -> Reading:
     if corpus == "openi":
         return read_openi(Path(os.environ["TEACHBACK_OPENI"]) / "openi_dev_xml.tgz")
     written = generate(SYNTHETIC_REPORTS, seed=seed, prevalence=PREVALENCE)
@@ -109,7 +109,7 @@ def _reading(corpus: str, seed: int) -> Reading:
     return reading_of(pairs, Corpus("synthetic", None, "any", "generator"), [CURATOR], total=SYNTHETIC_REPORTS)
 
 
-def _label(store: Path, corpus: str, seed: int) -> None:
+def label(store: Path, corpus: str, seed: int) -> None:
     teacher = TeacherSettings("none", LLMSettings(), rule_scope="impression")
     # On Open-i the teacher labels all of `train`; what has no impression it leaves to the pool.
     most = TAUGHT_SYNTHETIC if corpus == "synthetic" else None
@@ -117,7 +117,7 @@ def _label(store: Path, corpus: str, seed: int) -> None:
         teach_store(store, teacher, TeachConfig(selection, 200, settings={"llm": "none"}))
 
 
-def _adapted(store: Path, options: argparse.Namespace, seed: int) -> str:
+def adapt(store: Path, options: argparse.Namespace, seed: int) -> str:
     """Let a tiny student read the unlabelled text of the training reports before it is taught."""
     if not options.adapt or options.student != "tiny":
         return str(options.student)

@@ -46,7 +46,20 @@ def assemble(frozen: Frozen, settings: CampaignSettings, pseudo: Sequence[Traini
         if (label.report_id, label.task, label.target) not in curated
     ]
     rows += [TrainingRow(label, "curated", settings.curated_weight, "curated label") for label in frozen.curated]
-    return rows + list(pseudo)
+    return _treat_noise(rows, frozen, settings) + list(pseudo)
+
+
+def _treat_noise(rows: list[TrainingRow], frozen: Frozen, settings: CampaignSettings) -> list[TrainingRow]:
+    # Here, as these train students out of fold, on lessons that are made of this module's rows.
+    if settings.unmentioned != "scope":
+        from teachback.distill.noise_unmentioned import read_everywhere
+
+        rows = read_everywhere(rows, frozen, settings)
+    if settings.noise != "none":
+        from teachback.distill.noise_clean import clean
+
+        rows = clean(rows, frozen, settings)
+    return rows
 
 
 def scoped_texts(reports: Sequence[Report], settings: CampaignSettings) -> tuple[list[str], list[str]]:

@@ -134,6 +134,19 @@ class CampaignSettings(_Frozen):
         default="restart",
         description="Where a later round's student starts: the base; the champion; or the base, then merged with it.",
     )
+    targets: Literal["hard", "soft"] = Field(
+        default="hard", description="One status a target, or the shares that the teacher's votes give to each."
+    )
+    unmentioned: Literal["scope", "negative", "unlabelled", "pu"] = Field(
+        default="scope",
+        description="What silence says of sections that its labeler did not read. scope: labels are taught on the text "
+        "of their scope alone; else on all that the student reads: silence as such, not at all, or as a share (pu).",
+    )
+    noise: Literal["none", "prune", "downweight", "coteach"] = Field(
+        default="none",
+        description="What becomes of teacher labels that look wrong to students that were not trained on them.",
+    )
+    noise_folds: int = Field(default=5, ge=2, description="Parts, each judged by a student of the others.")
     control: bool = Field(
         default=True, description="Train a no-feedback round of the same budget beside each feedback round."
     )
@@ -147,7 +160,8 @@ class CampaignSettings(_Frozen):
 def preset_names() -> list[str]:
     """Return the names of the presets that ship with the package."""
     folder = resources.files("teachback.distill") / "presets"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    names = (entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(name.removesuffix(".yaml") for name in names if name != "arms.yaml")
 
 
 def load_settings(preset: str, **overrides: Any) -> CampaignSettings:

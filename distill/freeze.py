@@ -5,13 +5,14 @@ the campaign that was killed and goes on there.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from teachback.distill.config import CampaignSettings
+from teachback.distill.noise_votes import Share, fetch_shares
 from teachback.distill.prompt import load_student_prompt
 from teachback.errors import StoreError
 from teachback.store.identity import content_id
@@ -35,6 +36,7 @@ class TaughtLabel:
         label_id: The label.
         decided_by: `adjudicated`, `llm`, `rule` or `curated`.
         evidence: The words that it was made from, as (section, start, end); a start below 0 is not in the report.
+        shares: How much of it is of which status, where that is known and wanted; else all is of `status`.
     """
 
     report_id: str
@@ -46,6 +48,7 @@ class TaughtLabel:
     label_id: str
     decided_by: str
     evidence: tuple[tuple[str, int, int], ...] = ()
+    shares: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,9 @@ def freeze(connection: duckdb.DuckDBPyConnection, settings: CampaignSettings, te
                 "import curated labels: a round is judged by them (`teachback import --help`)",
             )
     curated = _curated(connection, corpus, settings.tasks)
+    if settings.targets == "soft":
+        shares = fetch_shares(connection, teacher)
+        taught = tuple(replace(label, shares=shares.get((label.report_id, label.target), ())) for label in taught)
     identity = content_id(
         "cmp",
         settings.model_dump(),
@@ -104,6 +110,7 @@ def freeze(connection: duckdb.DuckDBPyConnection, settings: CampaignSettings, te
         sorted(label.label_id for label in taught),
         sorted(label.label_id for label in curated),
         {split: [report.report_id for report in members] for split, members in reports.items()},
+        *([label.label_id, *map(astuple, label.shares)] for label in taught if label.shares),
     )
     return Frozen(identity, teacher, taught, curated, reports, _listed(connection, teacher))
 

@@ -67,12 +67,13 @@ def write_lessons(rows: Sequence[TrainingRow], frozen: Frozen, settings: Campaig
         whole = _findings(members)
         if settings.unit == "sentence":
             whole = _vote(report, scope, whole, votes, settings.scope)
-        targets = {f: Target(whole[f].label.status, whole[f].weight) for f in FINDINGS if f in whole}
+        targets = {f: _target(whole[f]) for f in FINDINGS if f in whole}
         if listed := _list_diseases(members, report_id in frozen.listed, settings):
             targets |= disease_targets(listed, members, report, vocabulary, settings)
         if targets:
             lessons.append(Lesson(text, targets))
-    return lessons + [Lesson(text, _decided(of)) for text, of in sorted(votes.items())]
+    soft = settings.targets == "soft" or settings.unmentioned == "pu"
+    return lessons + [Lesson(text, _shared(of) if soft else _decided(of)) for text, of in sorted(votes.items())]
 
 
 def plant_rows(
@@ -85,6 +86,13 @@ def plant_rows(
 
 def _findings(members: Iterable[TrainingRow]) -> dict[str, TrainingRow]:
     return {row.label.target: row for row in members if row.label.task == "findings"}
+
+
+def _target(row: TrainingRow) -> Target:
+    shares: dict[str, float] = defaultdict(float)
+    for share in row.label.shares:
+        shares[share.status] += share.share
+    return Target(row.label.status, row.weight, tuple(shares.items()))
 
 
 def _list_diseases(members: Sequence[TrainingRow], listed: bool, settings: CampaignSettings) -> Target | None:
@@ -110,8 +118,11 @@ def _vote(
         if not places and row.label.status != _SILENT:
             unplaced[finding] = row
             continue
+        shared = _said(passages, row.label)
+        if any(shared):
+            _vote_in_part(passages, shared, row, votes)
         for i, passage in enumerate(passages):
-            if row.source == "pseudo" and i not in places:
+            if any(shared) or (row.source == "pseudo" and i not in places):
                 continue
             _count(votes, passage, row.label if i in places else None, finding, row.weight)
         if row.carried:
@@ -128,6 +139,44 @@ def _count(votes: dict[str, _Votes], passage: Passage, label: TaughtLabel | None
     of = votes.setdefault(passage.text, {}).setdefault(finding, {})
     total, largest = of.get(status, (0.0, 0.0))
     of[status] = (total + weight, max(largest, weight))
+
+
+def _said(passages: Sequence[Passage], label: TaughtLabel) -> list[dict[str, float]]:
+    """Return for each passage the shares of the statuses that a label quotes it for."""
+    said: list[dict[str, float]] = [defaultdict(float) for _ in passages]
+    for share in label.shares:
+        for i in touched(passages, share.evidence):
+            said[i][share.status] += share.share
+    return said
+
+
+def _vote_in_part(
+    passages: Sequence[Passage], said: list[dict[str, float]], row: TrainingRow, votes: dict[str, _Votes]
+) -> None:
+    """Add what a label's shares say of each sentence; the rest of it is silence."""
+    for passage, shares in zip(passages, said, strict=True):
+        shares[_SILENT] += max(0.0, 1 - sum(shares.values()))
+        of = votes.setdefault(passage.text, {}).setdefault(row.label.target, {})
+        for status, share in shares.items():
+            if share > 0:
+                total, largest = of.get(status, (0.0, 0.0))
+                of[status] = (total + share * row.weight, max(largest, row.weight))
+
+
+def _shared(votes: _Votes) -> dict[str, Target]:
+    """Let each status have the share of those who say so, in place of the most common one alone."""
+    targets: dict[str, Target] = {}
+    for finding in (f for f in FINDINGS if f in votes):
+        of = votes[finding]
+        total, largest = sum(weight for weight, _ in of.values()), max(weight for _, weight in of.values())
+        if not largest:
+            targets |= _decided({finding: of})
+            continue
+        repeated = min(total / largest, _MOST)
+        shares = tuple((status, weight / total) for status, (weight, _) in sorted(of.items()) if weight > 0)
+        most = max(of, key=lambda status: (of[status][0], status != _SILENT))
+        targets[finding] = Target(most, largest * repeated**0.5, shares)
+    return targets
 
 
 def _decided(votes: _Votes) -> dict[str, Target]:

@@ -32,15 +32,16 @@ def fit_linear(lessons: Sequence[Lesson], *, seed: int = 0) -> Score:
     features = vectorizer.fit_transform([lesson.text for lesson in lessons])
     models: list[LogisticRegression | int] = []
     for finding in FINDINGS:
-        where = [i for i, lesson in enumerate(lessons) if finding in lesson.targets]
-        targets = [lessons[i].targets[finding] for i in where]
-        statuses = np.array([STATUSES.index(target.answer) for target in targets], dtype=np.int64)
+        asked = [(i, lesson.targets[finding]) for i, lesson in enumerate(lessons) if finding in lesson.targets]
+        parts = [(i, STATUSES.index(answer), weight) for i, target in asked for answer, weight in target.parts()]
+        where = [i for i, _, _ in parts]
+        statuses = np.array([status for _, status, _ in parts], dtype=np.int64)
         classes = np.unique(statuses)
         if len(classes) < 2:
             models.append(int(classes[0]) if len(classes) else STATUSES.index("unmentioned"))
             continue
         model = LogisticRegression(C=10.0, max_iter=300, random_state=seed)
-        models.append(model.fit(features[where], statuses, sample_weight=[target.weight for target in targets]))
+        models.append(model.fit(features[where], statuses, sample_weight=[weight for _, _, weight in parts]))
 
     def score(texts: Sequence[str]) -> NDArray[np.float32]:
         scored = vectorizer.transform(texts)
