@@ -7,7 +7,6 @@ stand once more, as an average with the champion; its pseudo-labels are void wha
 once, after the last decision.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from teachback.distill.gate import Decision, align_present, decide
 from teachback.distill.judge import Bench, Judged, align, calibration_error
 from teachback.distill.labeler import write_card
 from teachback.distill.lessons import write_lessons
+from teachback.distill.plan import steps_of
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.pseudo import feed_back, student_labels, summarise
 from teachback.distill.questions import Questions
@@ -161,10 +161,7 @@ class Campaign:
         return [r.report_id for r in self.frozen.reports[split] if r.text(self.settings.scope)]
 
     def _steps(self, rows: Sequence[TrainingRow]) -> int:
-        lessons = len(write_lessons(rows, self.frozen, self.settings))
-        train = self.settings.train
-        steps = max(1, train.min_steps, math.ceil(train.epochs * lessons / train.batch))
-        return min(steps, train.max_steps or steps)
+        return steps_of(len(write_lessons(rows, self.frozen, self.settings)), self.settings.train)
 
     def _pseudo(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+
 __all__ = ["distill"]
 
 
@@ -37,6 +38,13 @@ def distill(
     choose_share: Annotated[
         float, typer.Option(min=0.01, max=0.5, help="Of the training reports, in --choose's largest subset.")
     ] = 0.25,
+    plan: Annotated[bool, typer.Option("--plan", help="Only print rows, memory and time that it will take.")] = False,
+    seeds: Annotated[
+        str | None, typer.Option(help="Run it with several seeds: how many, or which, with commas between.")
+    ] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="Run it in several ways: names with commas between, or a .yaml file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the campaign's record as JSON.")] = False,
 ) -> None:
     """Train a student on the teacher's labels, feed its certain predictions back, and gate every round.
@@ -46,7 +54,10 @@ def distill(
     With --choose tiny,my-student nothing is distilled yet: each student is trained on small subsets, and its loss after
     training on all reports is predicted from how it falls.
 
-    Example: teachback distill labels.duckdb --student tiny --rounds 2
+    With --seeds 3 it is run three times, and mean, spread and each seed's interval are printed. With --arms "as given,
+    no feedback,merge" it is run in each of these ways with as many steps a training, and compared on the same reports.
+
+    Example: teachback distill labels.duckdb --student tiny --rounds 2 --seeds 3
     """
     from rich.console import Console
 
@@ -73,6 +84,17 @@ def distill(
 
         told = sys.argv[1:]
         choose_students(store, choose, settings, share=choose_share, teacher=teacher, as_json=as_json, command=told)
+        return
+    if plan:
+        from teachback.cli.distill_plan import print_plan
+
+        print_plan(store, settings, teacher=teacher, as_json=as_json)
+        return
+    if seeds is not None or arms is not None:
+        from teachback.cli.distill_arms import compare_arms, read_seeds
+
+        chosen, typed = read_seeds(seeds, seed), " ".join(["teachback", *sys.argv[1:]])
+        compare_arms(store, settings, arms=arms, seeds=chosen, teacher=teacher, as_json=as_json, command=typed)
         return
     console = Console(stderr=as_json)
     with RoundsBar(console) as bar:
