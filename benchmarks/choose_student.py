@@ -183,9 +183,10 @@ def _simulate(sizes: Sequence[int], choices: int, seed: int) -> dict[str, Any]:
         return float(np.exp(chance.uniform(np.log(low), np.log(high))))
 
     for number in range(choices):
-        laws = {
-            name: Law(within(0.25, 0.35), within(0.02, 0.12), within(40, 500), chance.uniform(0.7, 3)) for name in "abc"
-        }
+        laws = {}
+        for name in "abc":  # from those that learn nearly all to those that learn next to nothing
+            start = within(0.25, 0.35)
+            laws[name] = Law(start, start * chance.uniform(0.08, 0.95), within(40, 500), chance.uniform(0.7, 3))
         seen = (0, *sizes)
         curves = {name: Curve(seen, tuple(law.loss(d) * noise() for d in seen)) for name, law in laws.items()}
         told = forecast(curves, SIMULATED_FULL, draws=SIMULATED_DRAWS, seed=number)
