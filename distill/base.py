@@ -85,7 +85,7 @@ def load_base(student: str, *, quantize: bool) -> Any:
         dtype=compute,
         # On CPU the fused kernel's backward is five times slower than plain matrix products at these lengths.
         attn_implementation="sdpa" if cuda else "eager",
-        device_map={"": 0} if cuda else None,
+        device_map={"": torch.cuda.current_device()} if cuda else None,
         **({"quantization_config": quantization} if quantize else {}),
     )
     for module in model.modules():

@@ -37,6 +37,10 @@ class TrainSettings(_Frozen):
         default=1024, ge=64, description="Longest row in tokens; longer reports are cut and counted."
     )
     gradient_checkpointing: bool = False
+    shard_base: bool | None = Field(
+        default=None,
+        description="With several processes each keeps its part of the base (FSDP); if not given, those with GPUs do.",
+    )
     logging_steps: int = 5
     save_steps: int = Field(default=100, ge=1, description="A killed training resumes from the last of these.")
     report_to: str = Field(default="none", description="Any tracker that transformers knows.")

@@ -13,6 +13,7 @@ from typing import Any
 from teachback.distill.artefacts import load_json, save_json
 from teachback.distill.base import load_base
 from teachback.distill.config import TrainSettings
+from teachback.distill.ranks import agree, current_ranks, tell
 from teachback.distill.trainer import build_trainer
 from teachback.distill.tree import TreeRow
 
@@ -48,8 +49,9 @@ def train_adapter(
     finished = load_json(folder / "train.json")
     if finished is not None:
         return finished
+    tell(train_adapter, student, tokenizer, rows, settings, folder, steps=steps, start=start)
     checkpoints, started = folder / "checkpoints", time.monotonic()
-    checkpoint, done_before = _newest_checkpoint(checkpoints)
+    checkpoint, done_before = agree(_newest_checkpoint(checkpoints))
     model = load_base(student, quantize=settings.quantize)
     if start is not None:
         from peft import PeftModel
@@ -65,6 +67,8 @@ def train_adapter(
         progress=lambda step, logs: progress(step, logs["loss"]),
     )
     trainer.train(resume_from_checkpoint=checkpoint)
+    if not current_ranks().leads:
+        return {}
     logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     progress(steps, logged[-1] if logged else 0.0)
     unfinished = folder / f".adapter.{os.getpid()}"

@@ -6,10 +6,13 @@ small steps are lost to rounding (at lr 1e-5 only 6 % of the entries of `lora_A`
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teachback.distill.base import compute_in_bf16
+from teachback.distill.ranks import average_gradients, begin_alike, current_ranks, share_batch
+from teachback.distill.shard import shard_base
 from teachback.distill.tree import IGNORED, TreeRow, collate
 from teachback.errors import TrainingError
 
@@ -55,18 +58,32 @@ def build_trainer(
         """`SFTTrainer` whose loss is the weighted mean over answer tokens."""
 
         def _get_train_sampler(self, train_dataset: Any = None) -> "_ByLength":
-            return _ByLength([len(row) for row in rows], settings.batch, settings.seed)
+            whole = micro_batch * ranks.size if ranks.size > 1 else 1
+            return _ByLength([len(row) for row in rows], settings.batch, settings.seed, whole)
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             weights = inputs.pop("loss_weights")[:, 1:][inputs["labels"][:, 1:] != IGNORED]
             outputs = model(**inputs, use_cache=False)
-            # Normalised over the batch, not by `num_items_in_batch`: that counts tokens, ours have weights.
-            loss = (outputs["losses"] * weights).sum() / weights.sum().clamp(min=1e-6)
-            if num_items_in_batch is not None:  # Trainer leaves the mean over accumulation steps to the loss
-                loss = loss / self.current_gradient_accumulation_steps
+            # Of the whole step, whatever its parts: each process has the mean over all as its share to give.
+            total = weights.sum() if num_items_in_batch is None else num_items_in_batch / self.args.world_size
+            loss = (outputs["losses"] * weights).sum() / total.clamp(min=1e-6)
             return (loss, outputs) if return_outputs else loss
+
+        def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+            """Sum the weights of a step's answers, over its micro-batches and processes; tokens would count alike."""
+            total = sum(b["loss_weights"][:, 1:][b["labels"][:, 1:] != IGNORED].sum() for b in batch_samples)
+            return self.accelerator.reduce(total.to(device), "sum") if batch_samples else None
+
+        def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
+            # Only the adapter's gradients travel, and once a step: accelerate's wrappers are not needed.
+            alone = ranks.size == 1
+            return super()._wrap_model(model) if alone else self.accelerator.prepare_model(model, evaluation_mode=True)
+
+        def _clip_grad_norm(self, model: Any) -> Any:
+            average_gradients(list(model.parameters()))
+            return super()._clip_grad_norm(model)
 
     class Progress(TrainerCallback):  # type: ignore[misc]
         """Hands figures on as they are logged."""
@@ -75,7 +92,10 @@ def build_trainer(
             if progress is not None and logs and "loss" in logs:
                 progress(state.global_step, {k: float(v) for k, v in logs.items() if isinstance(v, int | float)})
 
-    dataset = Dataset.from_dict({field: [list(getattr(row, field)) for row in rows] for field in _FIELDS})
+    ranks = current_ranks()
+    micro_batch, _ = share_batch(settings.batch, settings.micro_batch, ranks.size)
+    members = rows if ranks.size == 1 else [*rows, _blank(rows)]
+    dataset = Dataset.from_dict({field: [list(getattr(row, field)) for row in members] for field in _FIELDS})
     trainer = TreeTrainer(
         model=model,
         args=_arguments(settings, out, steps),
@@ -90,7 +110,22 @@ def build_trainer(
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    begin_alike(list(trainer.model.parameters()), settings.seed)
+    if ranks.size > 1 and _shards(settings):
+        shard_base(trainer.model)
     return trainer
+
+
+def _shards(settings: "TrainSettings") -> bool:
+    import torch
+
+    return torch.cuda.is_available() if settings.shard_base is None else settings.shard_base
+
+
+def _blank(rows: Sequence[TreeRow]) -> TreeRow:
+    """Return a short row that teaches nothing: it fills the last batch of an epoch where processes share it."""
+    short = min(rows, key=len)
+    return replace(short, labels=(IGNORED,) * len(short), weights=(0.0,) * len(short))
 
 
 def _score_answers_alone(model: Any) -> None:
@@ -115,11 +150,12 @@ def _arguments(settings: "TrainSettings", out: Path, steps: int) -> Any:
     from trl import SFTConfig
 
     use_cuda = torch.cuda.is_available()
+    micro_batch, accumulation = share_batch(settings.batch, settings.micro_batch, current_ranks().size)
     return SFTConfig(
         output_dir=str(out),
         max_steps=steps,
-        per_device_train_batch_size=settings.micro_batch,
-        gradient_accumulation_steps=max(1, settings.batch // settings.micro_batch),
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup_steps if settings.warmup_steps is not None else max(1, round(0.05 * steps)),
@@ -163,18 +199,20 @@ class _ByLength:
     training does not have at an epoch's start, so it would repeat some rows of the epoch and miss others.
     """
 
-    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int, whole: int = 1) -> None:
         self._lengths, self._batch, self._seed, self._epoch = list(lengths), batch, seed, 0
+        self._blanks = -len(lengths) % whole  # the row behind the last, until a multiple of `whole` is drawn
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._lengths) + self._blanks
 
     def __iter__(self) -> Iterator[int]:
         import torch
         from transformers.trainer_pt_utils import get_length_grouped_indices
 
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
-        return iter(get_length_grouped_indices(self._lengths, self._batch, generator=generator))
+        drawn = get_length_grouped_indices(self._lengths, self._batch, generator=generator)
+        return iter([*drawn, *[len(self._lengths)] * self._blanks])
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch to draw; the trainer and its loader call this."""

@@ -43,7 +43,7 @@ def by_hand(torch: Any, model: Any, rows: Sequence[TreeRow]) -> float:
     return total / weights
 
 
-def loss_of(trainer: Any, rows: Sequence[TreeRow], items: int | None = None) -> float:
+def loss_of(trainer: Any, rows: Sequence[TreeRow], items: Any = None) -> float:
     batch = collate(rows, trainer.processing_class.pad_token_id)
     return float(trainer.compute_loss(trainer.model.eval(), batch, num_items_in_batch=items).detach())
 
@@ -66,16 +66,15 @@ def test_answers_of_weight_zero_change_nothing(
     assert loss_of(trainer, [weightless]) == 0.0  # and no division by zero
 
 
-def test_micro_batches_count_alike_whatever_their_weights_sum_to(
-    llama: Any, tokenizer: Any, rows: list[TreeRow], tmp_path: Path
+def test_a_step_is_the_mean_over_all_its_answers_whatever_its_micro_batches_weigh(
+    torch: Any, llama: Any, tokenizer: Any, rows: list[TreeRow], tmp_path: Path
 ) -> None:
-    """The weights are normalised in each micro-batch; a step is the mean of its micro-batches' weighted means."""
     trainer = build_trainer(llama, tokenizer, rows, PLAIN, tmp_path, steps=1)
-    trainer.current_gradient_accumulation_steps = 2
-    halves = [loss_of(trainer, rows[:1], items=9), loss_of(trainer, rows[1:2], items=9)]
-    means = [loss_of(trainer, rows[:1]), loss_of(trainer, rows[1:2])]
-    assert sum(halves) == pytest.approx(sum(means) / 2)
-    assert sum(halves) != pytest.approx(loss_of(trainer, rows[:2]), rel=1e-3)
+    batches = [collate(part, tokenizer.pad_token_id) for part in (rows[:1], rows[1:3])]
+    weighed = trainer._get_num_items_in_batch(batches, torch.device("cpu"))
+    assert float(weighed) == pytest.approx(sum(sum(row.weights) for row in rows[:3]))
+    parts = [loss_of(trainer, part, items=weighed) for part in (rows[:1], rows[1:3])]
+    assert sum(parts) == pytest.approx(loss_of(trainer, rows[:3]), rel=1e-5)
 
 
 def gradients(torch: Any, model: Any, tokenizer: Any, rows: list[TreeRow], settings: TrainSettings, out: Path) -> Any:
@@ -97,11 +96,8 @@ def gradients(torch: Any, model: Any, tokenizer: Any, rows: list[TreeRow], setti
 
 
 def test_accumulating_micro_batches_is_one_large_batch(
-    torch: Any, llama: Any, tokenizer: Any, ask: Callable[..., Questions], texts: list[str], tmp_path: Path
+    torch: Any, llama: Any, tokenizer: Any, rows: list[TreeRow], tmp_path: Path
 ) -> None:
-    """With as many answer tokens of equal weight in each; otherwise see the test above."""
-    targets = {"Edema": Target("present", 1.0), "Fracture": Target("unmentioned", 1.0)}
-    rows = [ask().row(text, targets) for text in texts[:8]]
     at_once, in_four = (PLAIN.model_copy(update={"batch": 8, "micro_batch": size}) for size in (8, 2))
     whole = gradients(torch, copy.deepcopy(llama), tokenizer, rows, at_once, tmp_path)
     parts = gradients(torch, llama, tokenizer, rows, in_four, tmp_path)

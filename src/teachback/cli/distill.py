@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from teachback.cli.ranks import across_ranks
 
 __all__ = ["distill"]
 
 
+@across_ranks
 def distill(
     store: Annotated[Path, typer.Argument(help="The store with labelled reports.")],
     student: Annotated[
