@@ -70,7 +70,7 @@ def choose(measured: Mapping[str, Measured], *, draws: int = 200, seed: int = 0)
     last = {name: of.points[-1].loss for name, of in measured.items()}
     by_last = sorted(measured, key=lambda name: last[name])
     open_ = [name for name in by_last if forecasts[name].doubt]
-    told = sorted(set(measured) - set(open_), key=lambda name: forecasts[name].loss or 0.0)
+    told = sorted((name for name in measured if name not in open_), key=lambda name: forecasts[name].loss or 0.0)
     by_law = bool(told) and by_last[0] not in open_
     order = [*told, *open_] if by_law else by_last
     best = np.argmin([forecasts[name].draws for name in told], axis=0) if by_law else np.zeros(0)

@@ -35,9 +35,9 @@ MISFIT = 0.1  # root mean square of what a fit may leave, in log loss
 
 PRIOR_NOISE, PRIOR_FREEDOM = 0.04, 2  # noise of one training, in log loss, and how many residuals' worth that belief is
 POWERS, _SHARES = (0.1, 4.0), (0.005, 0.999)  # bounds of beta, and of E / start
-# What is believed before any point is seen, as logs: E is a quarter of the start, within a factor of three (a student may
-# hardly learn at all), and beta is 1.5, within a factor of two. Held against the points with the noise above, so that a
-# few good points outweigh it.
+# What is believed before any point is seen, as logs: E is a quarter of the start, within a factor of three (a student
+# may hardly learn at all), and beta is 1.5, within a factor of two. Held against the points with the noise above, so
+# that a few good points outweigh it.
 _BELIEFS, _SPREADS = np.log([0.25, 1.5]), np.array([1.2, 0.7])
 ACCEPTED, TOLERANCE = 3, 5.0  # the paper's k and delta
 

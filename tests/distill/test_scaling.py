@@ -69,7 +69,7 @@ def test_a_late_learner_that_ends_lower_is_ranked_first() -> None:
     assert told["late"].doubt == told["early"].doubt == ""
     assert told["late"].loss < told["early"].loss
     beaten = np.less(told["late"].draws, told["early"].draws).mean()
-    assert beaten > 0.9
+    assert beaten > 0.8
 
 
 def test_an_interval_holds_the_loss_and_grows_with_the_noise() -> None:
