@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from teachback.distill.init_student import SPECIAL_TOKENS, train_tokenizer
 from teachback.distill.prompt import load_student_prompt
-from teachback.distill.questions import Questions, Target, format_diseases, parse_diseases
+from teachback.distill.questions import (
+    DISEASES,
+    DISEASES_JSON,
+    VERIFY,
+    Questions,
+    Target,
+    format_diseases,
+    parse_diseases,
+)
 from teachback.distill.recipe import Recipe
 from teachback.distill.tree import IGNORED
 from teachback.errors import SettingError, TrainingError
@@ -23,7 +31,7 @@ reports = st.text(max_size=200)
 def test_prefix_and_tail_are_the_ids_of_the_whole_prompt(ask: Ask, texts: list[str], prompt: str) -> None:
     questions = ask(2048, prompt)
     for text in texts[:20]:
-        for question in (*FINDINGS, "diseases"):
+        for question in (*FINDINGS, DISEASES, DISEASES_JSON, VERIFY + "pleural effusion", VERIFY + "Edema"):
             whole = questions.tokenizer.encode(questions.render(text, question), add_special_tokens=False)
             assert [*questions.prefix(text), *questions.tail(question)] == whole
 
@@ -102,6 +110,24 @@ def test_targets_are_asked_in_their_order_with_their_weights(ask: Ask) -> None:
     absent, none = questions.encode_answer("absent"), questions.encode_answer("none")
     assert weights == [2.0] * len(absent) + [0.2] * len(none)
     assert row.input_ids[row.ends[0] + 1] == absent[0]
+
+
+def test_a_list_in_json_stands_apart_where_the_report_leaves_no_room_and_out_where_it_cannot_be_written(
+    ask: Ask,
+) -> None:
+    questions = ask(200)
+    findings = {finding: Target("present", 1.0) for finding in FINDINGS}
+    short, long = "7" * 5, "7" * 80  # each digit is a token
+    for report, answer, parts, left_out in [
+        ("Clear.", short, [14], 0),  # all in one row
+        ("The lungs are clear. " * 8, long, [13, 1], 0),
+        ("Clear.", "1" * 101, [13], 1),  # longer than half of 200
+    ]:
+        rows = questions.rows(report, {**findings, DISEASES_JSON: Target(answer, 0.2)})
+        assert [len(row.ends) for row in rows] == parts
+        assert all(len(row) <= 200 for row in rows)
+        assert questions.long_lists == left_out
+    assert questions.rows("Clear.", findings) == [questions.row("Clear.", findings)]
 
 
 def test_scoring_asks_all_findings_without_answers(ask: Ask) -> None:
