@@ -86,6 +86,12 @@ def _fed_back(round_: Mapping[str, Any], select: Mapping[str, Any]) -> str:
     held_out = pseudo.get("held_out")
     if held_out and held_out["realised_error"] is not None:
         told += f"; of {held_out['known']:,} that the same bounds let through on gate {_wrong(held_out)}"
+    carried = pseudo.get("carried")
+    if carried and carried["labels"]:
+        told += f" ({promise}); {carried['labels']:,} labels carried to other sections"
+        if carried["known"]:
+            told += f", of {carried['known']:,} with a curated label {_wrong(carried)} are wrong"
+        return told
     return f"{told} ({promise})"
 
 

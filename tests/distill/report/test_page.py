@@ -2,6 +2,7 @@
 
 import copy
 import html
+import io
 import re
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ from typing import Any
 
 import duckdb
 import pytest
+from rich.console import Console
 
+from teachback.distill.report import print_campaign
 from teachback.store.label import FINDINGS
 
 Campaign = tuple[dict[str, Any], Path]
@@ -306,3 +309,28 @@ def test_time_energy_and_cost_stand_together(page: str, campaign: Campaign, page
     said = part(page_of(record, campaign[1]), "cost")
     assert f"all trainings {100 * len(trained)} - 24 s - {1.5 * len(trained):.2f} Wh" in said
     assert "The bill" in said
+
+
+def test_labels_that_were_carried_to_another_section_are_told_on_page_and_terminal(
+    campaign: Campaign, store_copy: Path, page_of: PageOf
+) -> None:
+    record = copy.deepcopy(campaign[0])
+    pseudo = next(r for r in record["rounds"] if r["pseudo"])["pseudo"]
+    counted = {"known": 800, "wrong": 20, "realised_error": 0.025, "realised_interval": [0.0153, 0.0384]}
+    pseudo["carried"] = {"labels": 900, "read_otherwise": 45, **counted}
+    said = words(page_of(record, store_copy))
+    assert "Carried: 900 labels were taught on a sentence of another section too" in said
+    assert "it read 45 of these sentences otherwise" in said
+    assert "20 are wrong, 2.5" in said
+    out = io.StringIO()
+    print_campaign(record, Console(file=out, width=100))
+    printed = " ".join(out.getvalue().split())
+    assert (
+        "900 labels carried to other sections, of 800 with a curated label 20 (2.5% [1.5%, 3.8%]) are wrong" in printed
+    )
+    pseudo["carried"] = {"labels": 9, "read_otherwise": 0, "known": 0, "wrong": 0} | dict.fromkeys(
+        ("realised_error", "realised_interval")
+    )
+    out = io.StringIO()
+    print_campaign(record, Console(file=out, width=100))
+    assert "9 labels carried to other sections" in " ".join(out.getvalue().split())
