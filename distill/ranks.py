@@ -228,8 +228,8 @@ def _noticing_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        words = str(error).splitlines()[0] if str(error) else ""
-        if not isinstance(error, dist.DistError) and "gloo" not in words.lower() and "nccl" not in words.lower():
+        words = str(error).lower()
+        if not isinstance(error, dist.DistError) and "gloo" not in words and "nccl" not in words:
             raise
-        lost = f"process {_here.rank} of {_here.size} has lost another one"
-        raise TrainingError(f"{lost} ({words[-120:]})", _LOST_REMEDY) from error
+        lost = f"process {_here.rank} of {_here.size} has lost another one, which ended before its work was done"
+        raise TrainingError(lost, _LOST_REMEDY) from error

@@ -16,9 +16,11 @@ from teachback.distill.calibrate import Calibration, fit_calibration
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen
 from teachback.distill.lessons import write_lessons
+from teachback.distill.parts import score_in_parts
 from teachback.distill.passages import Score, passages_of, read_by_sentence
 from teachback.distill.predict import predict_findings
 from teachback.distill.questions import Questions
+from teachback.distill.ranks import current_ranks
 from teachback.store.label import STATUSES, Evidence
 from teachback.store.report import Report, Scope
 
@@ -137,6 +139,16 @@ def score_with(
         return fit_linear(write_lessons(rows, frozen, settings), seed=settings.seed)
     quantize = settings.train.quantize
     backend = backend_name(settings.backend)
+    if backend == "transformers" and current_ranks().size > 1:
+        trained = None if arm == "base" else folder / "adapter"
+        return lambda texts: score_in_parts(
+            settings.student,
+            trained,
+            questions,
+            texts,
+            quantize=quantize,
+            progress=Counter(progress, what, len(texts)),
+        )
     if backend != "transformers":
         adapter = None if arm == "base" else folder / "adapter"
         length = settings.train.max_length
