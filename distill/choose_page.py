@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def write_page(record: Mapping[str, Any], out: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["short_count"] = short_count
+    environment.filters |= {"short_count": short_count, "zip": partial(zip, strict=True)}
     page = environment.get_template("choose.html.j2").render(
         record=record,
         version=__version__,

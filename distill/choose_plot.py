@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 __all__ = ["ROLES", "scaling_plot"]
 
-ROLES = ("champion", "student", "teacher", "baseline")  # CSS classes of the lines, in the order of the students
+ROLES = ("s0", "s1", "s2", "s3", "s4", "s5")  # CSS classes in the order of the students; the page has their colours
 _X0, _X1, _Y0, _Y1 = 62.0, 560.0, 270.0, 14.0
 _UNTRAINED, _FIRST = _X0 + 16, _X0 + 56  # where the untrained and the smallest subset stand
 _STEPS = 60  # points of a drawn law

@@ -25,7 +25,7 @@ class Prospect:
         seconds: Predicted time of one training on all reports; None where no training was timed whole.
         spent: Seconds that its points took.
         chance: How probably it is the best, by the draws; None where the choice does not rest on the curves.
-        verdict: `worth the full budget`, and the like.
+        verdict: `worth the full budget`; `most promising, not alone` where others cannot be ruled out; and the like.
     """
 
     name: str
@@ -119,7 +119,7 @@ def _verdict(best: bool, chance: float | None, by_law: bool, reports: int) -> st
     if chance is None:
         return f"not predicted; behind at {reports:,} reports"
     if best:
-        return "worth the full budget"
+        return "worth the full budget" if chance > 1 - RIVAL else "most promising, not alone"
     return "cannot be ruled out" if chance >= RIVAL else "not worth it"
 
 
@@ -136,7 +136,7 @@ def _by_law(prospects: Sequence[Prospect], doubts: Sequence[str], reports: int, 
     why += [f"{p.name} would take {p.seconds:.0f} s where {best.name} takes {best.seconds:.0f} s" for p in cheaper]
     if doubts:
         why.append(f"not predicted, and behind at {reports:,} reports: " + "; ".join(doubts))
-    for p in prospects:
+    for p in (best, *rivals):
         low, high = p.forecast.low or 0.0, p.forecast.high or 0.0
         if high > WIDE * low:
             why.append(f"{p.name}: its points allow anything from {low:.3f} to {high:.3f}; a larger subset tells more")
