@@ -19,7 +19,7 @@ from teachback.store.identity import content_id
 from teachback.store.report import Report
 from teachback.store.rows import fetch_reports
 
-__all__ = ["Frozen", "TaughtLabel", "freeze"]
+__all__ = ["Frozen", "TaughtLabel", "freeze", "freeze_taught"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,22 @@ def freeze(connection: duckdb.DuckDBPyConnection, settings: CampaignSettings, te
         *([label.label_id, *map(astuple, label.shares)] for label in taught if label.shares),
     )
     return Frozen(identity, teacher, taught, curated, reports, _listed(connection, teacher))
+
+
+def freeze_taught(
+    connection: duckdb.DuckDBPyConnection, settings: CampaignSettings, teacher_id: str | None = None
+) -> Frozen:
+    """Read what a teacher says of training reports, and nothing to judge by: for audits of its labels.
+
+    Raises:
+        StoreError: Nothing has been labelled yet.
+    """
+    teacher = teacher_id or _busiest_teacher(connection)
+    taught = _taught(connection, teacher, settings.corpus, settings.tasks)
+    if not taught:
+        raise StoreError("the teacher has labelled no training report", "run `teachback label STORE --split train`")
+    reports = {"train": _split(connection, "train", settings.corpus, teacher), "pool": ()}
+    return Frozen("", teacher, taught, _curated(connection, settings.corpus, settings.tasks), reports, frozenset())
 
 
 def _busiest_teacher(connection: duckdb.DuckDBPyConnection) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from teachback.cli import audit_plan
+from teachback.cli import audit_plan, audit_suspects
 
 __all__ = ["app"]
 
@@ -63,3 +63,4 @@ def serve(
 
 app.command("plan")(audit_plan.plan)
 app.command("estimate")(audit_plan.estimate)
+app.command("suspects")(audit_suspects.suspects)
