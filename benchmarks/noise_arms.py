@@ -62,7 +62,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "prune": {"noise": "prune"},
     "downweight": {"noise": "downweight"},
     "coteach": {"noise": "coteach"},
+    "soften": {"noise": "soften"},
     "soft+prune": {"targets": "soft", "noise": "prune"},
+    "soft+soften": {"targets": "soft", "noise": "soften"},
 }
 TAUGHT_DEMO = 1200  # reports of `train` that the demo's teachers label
 

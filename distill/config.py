@@ -146,7 +146,7 @@ class CampaignSettings(_Frozen):
         description="What silence says of sections that its labeler did not read. scope: labels are taught on the text "
         "of their scope alone; else on all that the student reads: silence as such, not at all, or as a share (pu).",
     )
-    noise: Literal["none", "prune", "downweight", "coteach"] = Field(
+    noise: Literal["none", "prune", "downweight", "soften", "coteach"] = Field(
         default="none",
         description="What becomes of teacher labels that look wrong to students that were not trained on them.",
     )

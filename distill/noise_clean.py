@@ -1,10 +1,14 @@
 """What becomes of teacher labels that look wrong to students that were not trained on them.
 
-`prune` leaves suspects out, `downweight` lets each count as much as a student still believes it; both suspect what
-confident learning does (`noise_confident`). `coteach` is after Han et al. 2018 (arXiv 1804.06872): two students by seed
-each teach the other the labels of small loss. Departures: they exchange mini-batches in one training; ours, each of one
-half of the reports, exchange once, and the students proper are then trained on what both passed. How many labels of a
-finding are kept is not a schedule but the share that confident learning takes for right.
+`prune` leaves suspects out, `downweight` lets each count as much as a student still believes it, and `soften` shares
+its target between the status given and the one suggested, as the student believes them (bootstrapping: Reed et al.
+2014, arXiv 1412.6596, of suspects alone); all three suspect what confident learning does (`noise_confident`). By
+sentences a suspected silence is left out instead: no words are quoted that could be taught otherwise.
+
+`coteach` is after Han et al. 2018 (arXiv 1804.06872): two students by seed each teach the other the labels of small
+loss. Departures: they exchange mini-batches in one training; ours, each of one half of the reports, exchange once, and
+the students proper are then trained on what both passed. How many labels of a finding are kept is not a schedule but
+the share that confident learning takes for right.
 
 Every row stays in `training_rows`, those that were left out or count less with their reason.
 """
@@ -20,6 +24,7 @@ from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen
 from teachback.distill.noise_confident import Audit, audit
 from teachback.distill.noise_folds import audited, probabilities_out_of_fold
+from teachback.distill.noise_votes import Share
 from teachback.store.label import FINDINGS, STATUSES
 
 __all__ = ["LARGE_LOSS", "SUSPECTED", "Doubt", "clean", "doubts", "treat"]
@@ -79,7 +84,7 @@ def doubts(rows: Sequence[TrainingRow], probabilities: NDArray[np.floating]) -> 
 def treat(
     rows: Sequence[TrainingRow], suspected: Sequence[Doubt | None], settings: CampaignSettings
 ) -> list[TrainingRow]:
-    """Prune or downweight suspected rows, with their reason."""
+    """Prune, downweight or soften suspected rows, with their reason."""
     return [
         row if doubt is None else _treated(row, doubt, settings) for row, doubt in zip(rows, suspected, strict=True)
     ]
@@ -87,7 +92,12 @@ def treat(
 
 def _treated(row: TrainingRow, doubt: Doubt, settings: CampaignSettings) -> TrainingRow:
     why = f"{SUSPECTED} ({doubt.suggested} {doubt.other:.2f}, {row.label.status} {doubt.given:.2f})"
-    if settings.noise == "prune":
+    label, evidence = row.label, row.label.evidence
+    if settings.noise == "soften" and (evidence or settings.unit == "report"):
+        sure = doubt.given / (doubt.given + doubt.other)
+        shares = Share(label.status, sure, evidence), Share(doubt.suggested, 1 - sure, evidence)
+        return replace(row, label=replace(label, shares=shares), reason=f"{row.reason}; shared: {why}")
+    if settings.noise in ("prune", "soften"):
         return replace(row, selected=False, weight=0.0, reason=f"refused: {why}")
     return replace(row, weight=row.weight * doubt.given, reason=f"{row.reason}; counts less: {why}")
 

@@ -57,6 +57,22 @@ def test_suspects_count_as_much_as_a_student_believes_them() -> None:
     assert treat(rows, suspected, noise("downweight"))[2:] == rest
 
 
+def test_softened_suspects_are_shared_between_what_was_given_and_what_is_believed() -> None:
+    rows = assemble(frozen(), SETTINGS)[:2]
+    (softened, untouched) = treat(rows, [Doubt("absent", 0.2, 0.6), None], noise("soften"))
+    # .2 / (.2 + .6) = .25 for the status given
+    assert [(s.status, s.share) for s in softened.label.shares] == [
+        ("present", pytest.approx(0.25)),
+        ("absent", pytest.approx(0.75)),
+    ]
+    assert softened.selected
+    assert SUSPECTED in softened.reason
+    assert untouched == rows[1]
+    # By sentences these labels quote nothing that could be taught otherwise.
+    by_sentence = noise("soften").model_copy(update={"unit": "sentence"})
+    assert not treat(rows, [Doubt("absent", 0.2, 0.6), None], by_sentence)[0].selected
+
+
 def test_students_of_two_halves_keep_what_they_find_easy_of_each_others() -> None:
     pytest.importorskip("sklearn")
     rows = assemble(frozen(), noise("coteach"))
