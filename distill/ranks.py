@@ -199,7 +199,12 @@ def _connect() -> None:
         if local >= found:
             raise SettingError(f"process {local} of this machine finds {found} GPUs", f"start {found} processes")
         torch.cuda.set_device(local)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=EXCHANGE_TIMEOUT)
+    store, rank, size = next(dist.rendezvous("env://", timeout=EXCHANGE_TIMEOUT))
+    # A launcher that starts lost processes again keeps its store: without a name of its own, a new process would look
+    # for its peers where those that are gone were.
+    store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=EXCHANGE_TIMEOUT)
 
 
 def _say(words: Any) -> None:
