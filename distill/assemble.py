@@ -1,5 +1,6 @@
 """Step 2, assemble: which labels a round trains on, what each counts, and why. `lessons` makes texts of them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,12 +42,20 @@ def assemble(frozen: Frozen, settings: CampaignSettings, pseudo: Sequence[Traini
     """
     curated = {(c.report_id, c.task, c.target) for c in frozen.curated}
     rows = [
-        TrainingRow(label, "teacher", settings.teacher_weight, f"teacher label, {label.decided_by}")
+        TrainingRow(label, "teacher", settings.teacher_weight, _reason(label))
         for label in frozen.taught
         if (label.report_id, label.task, label.target) not in curated
     ]
     rows += [TrainingRow(label, "curated", settings.curated_weight, "curated label") for label in frozen.curated]
     return _treat_noise(rows, frozen, settings) + list(pseudo)
+
+
+def _reason(label: TaughtLabel) -> str:
+    shares: dict[str, float] = defaultdict(float)
+    for share in label.shares:
+        shares[share.status] += share.share
+    votes = ", ".join(f"{status} {share:.2f}" for status, share in shares.items())
+    return f"teacher label, {label.decided_by}" + (f"; its votes: {votes}" if votes else "")
 
 
 def _treat_noise(rows: list[TrainingRow], frozen: Frozen, settings: CampaignSettings) -> list[TrainingRow]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,11 @@ def run_round(
         champion: The round to go on from or to be merged with, where the settings' `start` says so.
         progress: Told what is going on.
     """
-    trained_on = sorted((r.label.label_id, r.source, round(r.weight, 6), *r.carried) for r in rows if r.selected)
+    trained_on = sorted(
+        (r.label.label_id, r.source, round(r.weight, 6), *r.carried, *map(astuple, r.label.shares))
+        for r in rows
+        if r.selected
+    )
     if champion is None or not champion.training["adapter_hash"] or settings.start == "restart":
         champion = None
     begun = () if champion is None else (settings.start, champion.round_id)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from teachback.distill.assemble import TrainingRow
+from teachback.distill.assemble import TrainingRow, assemble
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, TaughtLabel, freeze
 from teachback.distill.lessons import plant_rows, write_lessons
@@ -103,6 +103,8 @@ def test_soft_targets_of_a_store_follow_its_votes(labelled, settle) -> None:  # 
     assert not any(label.shares for label in plain.taught)
     assert plain.campaign_id != frozen.campaign_id
     assert {key for key in disputed if key in shares} == set(disputed)
+    reasons = {(r.label.report_id, r.label.target): r.reason for r in assemble(frozen, shared)}
+    assert all("; its votes: " in reasons[key] for key in disputed if key in reasons)
     assert all(sum(s.share for s in of) == pytest.approx(1) for of in shares.values())
     by_key = {(label.report_id, label.target): label.shares for label in frozen.taught}
     assert all(by_key[key] == shares.get(key, ()) for key in by_key)
