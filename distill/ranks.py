@@ -183,13 +183,16 @@ def average_gradients(parameters: Sequence[Any]) -> None:
     flat = torch.cat([grad.flatten() for grad in grads])
     dist.all_reduce(flat)
     flat /= _here.size
-    for parameter, mean in zip(learning, flat.split([grad.numel() for grad in grads]), strict=True):
-        parameter.grad = mean.view_as(parameter)
+    start = 0
+    for parameter in learning:
+        parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
+        start += parameter.numel()
 
 
 def _connect() -> None:
     import torch
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     for name in LAUNCHER_WRAPPERS:
         os.environ.pop(name, None)
@@ -199,10 +202,10 @@ def _connect() -> None:
         if local >= found:
             raise SettingError(f"process {local} of this machine finds {found} GPUs", f"start {found} processes")
         torch.cuda.set_device(local)
-    store, rank, size = next(dist.rendezvous("env://", timeout=EXCHANGE_TIMEOUT))
+    store, rank, size = next(rendezvous("env://", timeout=EXCHANGE_TIMEOUT))
     # A launcher that starts lost processes again keeps its store: without a name of its own, a new process would look
     # for its peers where those that are gone were.
-    store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store = dist.distributed_c10d.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=EXCHANGE_TIMEOUT)
 
