@@ -1,37 +1,92 @@
 """What a campaign will take, before anything starts: rows, tokens, steps, memory, time and disk.
 
-Counted exactly: reports, lessons, tokens, what is cut, steps of round 1, parameters (of a model without weights).
-Estimated: activations, after Korthikanti et al. 2022 (arXiv 2205.05198: 34 bytes a token, layer and unit of width at 16
-bits, attention maps apart, which fused attention does not keep), and time, from the tokens a second that this student
-reached here before, or else from the arithmetic, 4 FLOPs a weight and token (LoRA needs no gradients of frozen weights;
-6 with checkpointing), at a share of what the device can do.
+Counted exactly, by the code that the campaign runs: reports, labels, lessons, tokens, what is cut, steps of round 1,
+parameters. Of later rounds the most that can be fed back. Estimated: memory (`plan_model`) and time (`plan_time`).
+Nothing is trained: labels are not audited, so those that an audit would leave out are counted too.
 """
 
-import math
-import time
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from teachback.distill.artefacts import load_json
-from teachback.distill.assemble import assemble
-from teachback.distill.base import compute_in_bf16, load_tokenizer
+from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
+from teachback.distill.base import load_tokenizer
 from teachback.distill.config import CampaignSettings, TrainSettings
-from teachback.distill.freeze import freeze
+from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.lessons import plant_rows, write_lessons
+from teachback.distill.passages import passages_of
+from teachback.distill.plan_model import Memory, Shape, estimate_memory, measure_shape
+from teachback.distill.plan_time import Device, Speed, flops_a_token, known_speed, probed_speed, this_device
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
+from teachback.distill.tree import IGNORED, LENGTH_STEP, TreeRow
 
-__all__ = ["Plan", "count_parameters", "plan_campaign", "steps_of"]
+__all__ = ["Plan", "Reading", "Rows", "Taught", "Training", "plan_campaign", "steps_of"]
 
-NF4_BITS = 4.127  # a weight, with double quantisation: 4 + 8/64 + 32/(64 * 256)
-ADAPTER_BYTES = 16  # a trained parameter: fp32 weight, gradient and both Adam moments
-ACTIVATION_BYTES = 34  # a token, layer and unit of width, at 16 bits
-GPU_SHARE, CPU_SHARE = 0.4, 0.3  # of the device's matrix product that training reaches; assumed
-_OVERHEAD = 0.6e9  # bytes of the libraries themselves
+DECIDING = ("calibration", "gate", "pool")  # what each student reads before `test` is opened
+CHECKPOINTS = 2  # at a time: the next is written before the last goes
+_READ_MOST = 20_000  # texts that are encoded to count what is read; of more, every k-th
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Labels of one source, scope and task: how many, on how many reports, and the texts that teach them.
+
+    A text may teach labels of several sources and tasks, so these do not add up.
+    """
+
+    source: str
+    scope: str
+    task: str
+    labels: int
+    reports: int
+    lessons: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What round 1 trains on.
+
+    Attributes:
+        lessons: Texts.
+        rows: Rows made of them.
+        tokens: Of all rows, questions and answers among them.
+        longest: Tokens of the longest.
+        answers: Answer tokens of the row that has most.
+        cut: Reports that lose words from their middle to fit `max_length`.
+    """
+
+    lessons: int
+    rows: int
+    tokens: int
+    longest: int
+    answers: int
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One student to train; `at_most` where its steps depend on what is fed back."""
+
+    name: str
+    steps: int
+    at_most: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What students read: texts and tokens of one student, over all splits, how many students, the longest row."""
+
+    texts: int
+    tokens: int
+    students: int
+    longest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +94,50 @@ class Plan:
     """What a campaign will take.
 
     Attributes:
+        campaign_id: What it would be called.
+        finished: Whether it has been run to its end: it would only be shown again.
         splits: Reports by split.
-        labels: Labels to train on in round 1, by source.
-        lessons: Texts to train on.
-        tokens: Tokens of all lessons.
-        longest: Tokens of the longest.
-        cut: Reports that are cut to `max_length`.
-        steps: Optimizer steps of round 1; later rounds have more where more is fed back.
-        trainings: Students to be trained, at most.
-        parameters: Of the base.
-        trained_parameters: Of the adapter.
-        weight_bytes: Of the base in memory.
-        memory_bytes: Peak of training, estimated.
-        memory_here: Bytes that this device has.
-        device: Its name.
-        seconds: Of all trainings, estimated.
-        seconds_from: What the estimate rests on.
+        taught: Labels by source, scope and task.
+        rows: What round 1 trains on.
+        trainings: Students to train, at most.
+        reading: What students read.
+        shape: The student's sizes.
+        memory: Bytes at the peak, estimated.
+        device: What computes.
+        training_seconds: Of all trainings, estimated.
+        reading_seconds: Of all reading, estimated.
+        speed: Tokens a second, and what that rests on.
         disk_bytes: Of adapters and one training's checkpoints.
     """
 
+    campaign_id: str
+    finished: bool
     splits: dict[str, int]
-    labels: dict[str, int]
-    lessons: int
-    tokens: int
-    longest: int
-    cut: int
-    steps: int
-    trainings: int
-    parameters: int
-    trained_parameters: int
-    weight_bytes: int
-    memory_bytes: int
-    memory_here: int
-    device: str
-    seconds: float
-    seconds_from: str
+    taught: tuple[Taught, ...]
+    rows: Rows
+    trainings: tuple[Training, ...]
+    reading: Reading
+    shape: Shape
+    memory: Memory
+    device: Device
+    training_seconds: float
+    reading_seconds: float
+    speed: Speed
     disk_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the peak is within what the device has free."""
+        return self.memory.peak <= self.device.free
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain values."""
-        return asdict(self)
+        return {**asdict(self), "fits": self.fits, "seconds": self.training_seconds + self.reading_seconds}
 
 
 def steps_of(lessons: int, train: TrainSettings) -> int:
     """Return the optimizer steps of a round that teaches so many lessons."""
-    steps = max(1, train.min_steps, math.ceil(train.epochs * lessons / train.batch))
+    steps = max(1, train.min_steps, ceil(train.epochs * lessons / train.batch))
     return min(steps, train.max_steps or steps)
 
 
@@ -93,116 +147,119 @@ def plan_campaign(
     """Count and estimate what a campaign will take; nothing is trained and nothing is written.
 
     Args:
-        connection: The store or a snapshot.
+        connection: The store or a snapshot, read alone.
         settings: The campaign's settings.
-        campaigns: Folder of earlier campaigns, whose speed is taken where the student is the same.
-        teacher_id: Which teacher to distil.
+        campaigns: Folder of the store's campaigns, where a finished one is looked for.
+        teacher_id: Which teacher to distil; the one that has labelled most if not given.
 
     Raises:
         StoreError: Nothing is labelled, or there are no curated labels to judge by.
         TrainingError: The base's tokenizer or configuration cannot be loaded.
     """
     frozen = freeze(connection, settings, teacher_id)
-    rows = assemble(frozen, settings)
+    unaudited = {"noise": "none", "unmentioned": settings.unmentioned.replace("pu", "negative")}
+    taught = assemble(frozen, settings.model_copy(update=unaudited))
     prompt = load_student_prompt(settings.prompt)
     questions = Questions(load_tokenizer(settings.student), max_length=settings.train.max_length, **prompt)
-    planted = plant_rows(rows, frozen, questions, settings)
-    lengths = [len(row) for row in planted]
-    steps = steps_of(len(write_lessons(rows, frozen, settings)), settings.train)
-    trainings = 1 + (settings.rounds - 1) * (1 + settings.control)
-    weights, trained, weight_bytes, width, layers = count_parameters(settings)
-    tokens_a_step = settings.train.batch * sum(lengths) / max(1, len(lengths))
-    seconds, source = _seconds(settings, campaigns, weights, tokens_a_step * steps * trainings)
-    device, here = _device()
-    micro = settings.train.micro_batch * max(lengths, default=0)
-    kept = 1 if settings.train.gradient_checkpointing else layers
-    half = 1 if compute_in_bf16() else 2  # 32 bits take twice the bytes
-    activations = micro * width * half * (ACTIVATION_BYTES * kept + (2 * layers if kept == 1 else 0))
-    adapter = 4 * trained
+    rows, most = _count_rows(taught, frozen, questions, settings)
+    trainings = _list_trainings(taught, rows.lessons, frozen, settings)
+    reading = _count_reading(frozen, questions, settings, len(trainings) + 1)
+
+    shape, device = measure_shape(settings), this_device()
+    micro = min(settings.train.micro_batch, rows.rows)
+    length = -(-rows.longest // LENGTH_STEP) * LENGTH_STEP
+    mean = rows.tokens / max(1, rows.rows)
+    speed = known_speed(connection, settings, device) or probed_speed(shape, settings.train, micro, length, mean)
+    trained, read = flops_a_token(shape, settings.train, mean)
+    steps = sum(training.steps for training in trainings)
+    read_tokens = reading.tokens * reading.students
+    checkpoint = 4 + 8  # bytes a trained parameter: weight and both moments
     return Plan(
+        campaign_id=frozen.campaign_id,
+        finished=load_json(campaigns / frozen.campaign_id[4:16] / "campaign.json") is not None,
         splits={split: len(reports) for split, reports in frozen.reports.items()},
-        labels=dict(Counter(row.source for row in rows if row.selected)),
-        lessons=len(planted),
-        tokens=sum(lengths),
-        longest=max(lengths, default=0),
-        cut=questions.cut_reports,
-        steps=steps,
+        taught=_group(taught, frozen, settings),
+        rows=rows,
         trainings=trainings,
-        parameters=weights,
-        trained_parameters=trained,
-        weight_bytes=weight_bytes,
-        memory_bytes=int(weight_bytes + ADAPTER_BYTES * trained + activations + _OVERHEAD),
-        memory_here=here,
+        reading=reading,
+        shape=shape,
+        memory=estimate_memory(shape, settings.train, micro, length, most, reading.longest),
         device=device,
-        seconds=seconds,
-        seconds_from=source,
-        disk_bytes=trainings * adapter + 2 * 3 * adapter,
+        training_seconds=settings.train.batch * mean * steps / speed.tokens_a_second,
+        reading_seconds=read_tokens / (speed.tokens_a_second * trained / read),
+        speed=speed,
+        disk_bytes=shape.trained * (4 * len(trainings) + CHECKPOINTS * checkpoint),
     )
 
 
-def count_parameters(settings: CampaignSettings) -> tuple[int, int, int, int, int]:
-    """Return parameters of the base and of the adapter, the base's bytes in memory, its width, and its layers."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from teachback.distill.base import resolve_student
-
-    student = resolve_student(settings.student)
-    config = AutoConfig.from_pretrained(student, local_files_only=Path(student).is_dir())
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    head = model.get_output_embeddings()
-    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    in_layers = sum(layer.weight.numel() for layer in linear)
-    every = sum(parameter.numel() for parameter in model.parameters())
-    wide = 2 if compute_in_bf16() else 4
-    stored = in_layers * NF4_BITS / 8 if settings.train.quantize else in_layers * wide
-    trained = sum(settings.train.lora_r * (layer.in_features + layer.out_features) for layer in linear)
-    weight_bytes = int(stored + (every - in_layers) * wide)
-    return every, trained, weight_bytes, int(config.hidden_size), int(config.num_hidden_layers)
+def _count_rows(
+    taught: Sequence[TrainingRow], frozen: Frozen, questions: Questions, settings: CampaignSettings
+) -> tuple[Rows, int]:
+    """Count what is trained on, and the answer tokens of the micro-batch that has most."""
+    planted = plant_rows(taught, frozen, questions, settings)
+    answers = sorted((_answers(row) for row in planted), reverse=True)
+    rows = Rows(
+        lessons=len(write_lessons(taught, frozen, settings)),
+        rows=len(planted),
+        tokens=sum(map(len, planted)),
+        longest=max(map(len, planted), default=0),
+        answers=answers[0] if answers else 0,
+        cut=questions.cut_reports,
+    )
+    return rows, sum(answers[: settings.train.micro_batch])
 
 
-def _seconds(settings: CampaignSettings, campaigns: Path, weights: int, tokens: float) -> tuple[float, str]:
-    """Estimate the seconds of so many trained tokens, and say what that rests on."""
-    speeds = []
-    for path in campaigns.glob("*/*/train.json"):
-        campaign = load_json(path.parent.parent / "campaign.json") or {}
-        speed = (load_json(path) or {}).get("tokens_per_second")
-        if speed and campaign.get("settings", {}).get("student") == settings.student:
-            speeds.append(speed)
-    if speeds:
-        middle = sorted(speeds)[len(speeds) // 2]
-        return tokens / middle, f"{middle:,.0f} tokens/s, the median of {len(speeds)} trainings of this student here"
-    flops = weights * (6 if settings.train.gradient_checkpointing else 4)
-    reached, told = _matrix_speed()
-    return tokens * flops / reached, f"{flops / 1e9:,.2g} GFLOPs a token at {told}"
+def _answers(row: TreeRow) -> int:
+    return sum(label != IGNORED for label in row.labels)
 
 
-def _matrix_speed() -> tuple[float, str]:
-    """Multiply matrices for a moment: FLOPs a second that training may reach, and in words."""
-    import torch
+def _group(taught: Sequence[TrainingRow], frozen: Frozen, settings: CampaignSettings) -> tuple[Taught, ...]:
+    grouped: dict[tuple[str, str, str], list[TrainingRow]] = defaultdict(list)
+    for row in taught:
+        if row.selected:
+            grouped[row.source, row.label.scope, row.label.task].append(row)
+    return tuple(
+        Taught(
+            *named,
+            labels=len(members),
+            reports=len({row.label.report_id for row in members}),
+            lessons=len(write_lessons(members, frozen, settings)),
+        )
+        for named, members in sorted(grouped.items(), key=lambda item: (item[0][0] != "teacher", item[0]))
+    )
 
-    on_gpu = torch.cuda.is_available()
-    size, share = (4096, GPU_SHARE) if on_gpu else (512, CPU_SHARE)
-    kind = torch.bfloat16 if on_gpu else torch.float32
-    matrix = torch.ones(size, size, device="cuda" if on_gpu else "cpu", dtype=kind)
-    matrix @ matrix
-    started, rounds = time.perf_counter(), 20
-    for _ in range(rounds):
-        product = matrix @ matrix
-    product[0, 0].item()  # waits for the device
-    speed = 2 * size**3 * rounds / (time.perf_counter() - started)
-    return share * speed, f"{share:.0%} of {speed / 1e9:,.0f} GFLOPS, measured now"
+
+def _list_trainings(
+    taught: Sequence[TrainingRow], lessons: int, frozen: Frozen, settings: CampaignSettings
+) -> tuple[Training, ...]:
+    """List the students to train; a later round has at most one lesson more for each text of the pool."""
+    trainings = [Training("round 1", steps_of(lessons, settings.train), at_most=False)]
+    if settings.rounds > 1:
+        fed = _texts(frozen, ("pool",), settings)
+        if settings.unit == "sentence":  # equal sentences are one lesson
+            fed = sorted(set(fed) - {lesson.text for lesson in write_lessons(taught, frozen, settings)})
+        steps = steps_of(lessons + len(fed), settings.train)
+        arms = ("feedback", "control") if settings.control else ("feedback",)
+        trainings += [
+            Training(f"round {number} {arm}", steps, at_most=True)
+            for number in range(2, settings.rounds + 1)
+            for arm in arms
+        ]
+    return tuple(trainings)
 
 
-def _device() -> tuple[str, int]:
-    import os
+def _texts(frozen: Frozen, splits: Sequence[str], settings: CampaignSettings) -> list[str]:
+    """Return what a student reads of some splits at a time: reports, or their different sentences."""
+    reports = [report for split in splits for report in frozen.reports[split]]
+    if settings.unit == "sentence":
+        return sorted({passage.text for report in reports for passage in passages_of(report, settings.scope)})
+    return scoped_texts(reports, settings)[1]
 
-    import torch
 
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        return str(properties.name), int(properties.total_memory)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return f"CPU, {cores} cores", int(memory)
+def _count_reading(frozen: Frozen, questions: Questions, settings: CampaignSettings, students: int) -> Reading:
+    texts = [*_texts(frozen, DECIDING, settings), *_texts(frozen, ("test",), settings)]
+    if settings.unit == "sentence" and settings.select.carry is not None and settings.rounds > 1:
+        texts += _texts(frozen, ("train", "pool"), settings)  # the champion reads these to carry labels over
+    every = -(-len(texts) // _READ_MOST) or 1
+    lengths = [len(questions.row(text)) for text in texts[::every]]
+    return Reading(len(texts), round(sum(lengths) * len(texts) / max(1, len(lengths))), students, max(lengths))
