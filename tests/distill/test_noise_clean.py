@@ -1,6 +1,7 @@
 """Labels that students who never saw them find wrong: pruned, weighed less, listed, each with its reason."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,17 @@ from typer.testing import CliRunner
 from teachback.cli import app
 from teachback.distill.assemble import TrainingRow, assemble
 from teachback.distill.config import CampaignSettings
-from teachback.distill.freeze import Frozen, TaughtLabel
+from teachback.distill.freeze import Frozen, TaughtLabel, freeze
+from teachback.distill.judge import Bench, align
 from teachback.distill.noise_clean import LARGE_LOSS, SUSPECTED, Doubt, doubts, treat
 from teachback.distill.noise_folds import part_of, probabilities_out_of_fold
 from teachback.distill.noise_table import tabulate
+from teachback.distill.questions import Questions
+from teachback.distill.record import RoundRecord, round_rows
+from teachback.distill.round import run_round
+from teachback.store.database import Store
 from teachback.store.report import Report
+from teachback.store.rows import labeler_row
 
 # Sixty reports in which every word but one is the report's own; the teacher errs on six of them.
 WORDS = {"present": "Large effusion there", "absent": "Pleural spaces clear here"}
@@ -138,3 +145,34 @@ def test_an_auditor_gets_the_table_and_a_file_of_suspects(labelled: Path, tmp_pa
     assert sum(of["suspected"] for of in told["classes"]) == told["total"]["suspected"]
     again = CliRunner().invoke(app, ["audit", "suspects", str(labelled), "--csv", str(file)])
     assert again.exit_code == 2 or "there already" in str(again.exception)
+
+
+def test_why_a_label_was_left_out_stands_in_the_store(
+    store_path: Path, tmp_path: Path, settle: Callable[..., CampaignSettings], ask: Callable[..., Questions]
+) -> None:
+    settings = settle(tasks=["findings"], noise="prune", noise_folds=2, corpus="synthetic")
+    with Store(store_path) as store:
+        inputs = freeze(store.connection, settings)
+        rows = assemble(inputs, settings)
+        calibration, gate = (
+            Bench(store.connection, s, "synthetic", inputs.teacher_id) for s in ("calibration", "gate")
+        )
+        truth = align(
+            [report.report_id for report in inputs.reports["calibration"]],
+            calibration.truth.report_ids,
+            calibration.truth.codes,
+        )
+        round_ = run_round(
+            inputs, settings, rows, ask(), truth, tmp_path, number=1, arm="linear", steps=0, progress=lambda *_: None
+        )
+        scored = round_.scored["gate"]
+        judged = gate.judge(align(gate.truth.report_ids, scored.report_ids, scored.codes))
+        store.write({"labelers": [labeler_row(round_.labeler)]})
+        store.write(round_rows(RoundRecord(round_, rows, None, None, judged, {}), inputs, settings, "run_1"))
+        written = store.connection.execute(
+            "SELECT label_id, reason, weight FROM training_rows WHERE NOT selected ORDER BY label_id"
+        ).fetchall()
+    pruned = sorted((row.label.label_id, row.reason, row.weight) for row in rows if not row.selected)
+    assert written == pruned
+    assert pruned
+    assert all(reason.startswith(f"refused: {SUSPECTED}") for _, reason, _ in pruned)
