@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from teachback.errors import SettingError, TrainingError
+from teachback.errors import SettingError, TeachbackError, TrainingError
 
 __all__ = [
     "Ranks",
@@ -56,6 +56,7 @@ class Ranks:
 
 _here = Ranks()
 _talk: Any = None  # the gloo group over which the leader speaks
+_told = False  # whether the leader has come to shared work
 
 
 def current_ranks() -> Ranks:
@@ -73,7 +74,7 @@ def join_ranks() -> Iterator[bool]:
     Raises:
         TrainingError: Another process ended before its time.
     """
-    global _here, _talk
+    global _here, _talk, _told
     import torch.distributed as dist
 
     _connect()
@@ -84,13 +85,18 @@ def join_ranks() -> Iterator[bool]:
         with _noticing_loss():
             if not _here.leads:
                 _follow()
-            yield _here.leads
+            try:
+                yield _here.leads
+            except TeachbackError:
+                if _here.leads and not _told:  # they all wait still: what is wrong is said once
+                    _say(None)
+                raise
             if _here.leads:
                 _say(None)
         dist.destroy_process_group()
     finally:
         signal.signal(signal.SIGTERM, before)
-        _here, _talk = Ranks(), None
+        _here, _talk, _told = Ranks(), None, False
 
 
 def tell(work: Callable[..., Any], *arguments: Any, **named: Any) -> None:
@@ -101,7 +107,9 @@ def tell(work: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         arguments: What it is called with; everything here is pickled.
         named: The same.
     """
+    global _told
     if _here.leads and _here.size > 1:
+        _told = True
         _say((work, arguments, named))
 
 

@@ -8,6 +8,7 @@ from teachback.distill.base import resolve_student
 from teachback.distill.campaign import Campaign
 from teachback.distill.cards import write_cards
 from teachback.distill.config import CampaignSettings
+from teachback.distill.ranks import current_ranks, share_batch
 from teachback.distill.round import Progress
 from teachback.store.database import Store
 
@@ -37,8 +38,10 @@ def run_campaign(
     Raises:
         StoreError: No store, nothing labelled, or no curated labels to judge by.
         TrainingError: The base cannot be loaded, or there is nothing to train on.
+        SettingError: Several processes cannot share a step's batch.
     """
     settings = settings.model_copy(update={"student": resolve_student(settings.student)})
+    share_batch(settings.train.batch, settings.train.micro_batch, current_ranks().size)  # or say it before any work
     with Store(store, create=False) as opened:
         campaign = Campaign(opened, settings, progress, teacher_id=teacher_id, command=command)
         finished = load_json(campaign.folder / "campaign.json")
