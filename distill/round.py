@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from teachback.distill.artefacts import load_arrays, load_json, save_arrays, save_json
 from teachback.distill.assemble import TrainingRow, scoped_texts
 from teachback.distill.average import average_adapters, stock_adapters
-from teachback.distill.base import load_student
 from teachback.distill.calibrate import Calibration
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen
 from teachback.distill.lessons import plant_rows
+from teachback.distill.parts import read_in_parts
 from teachback.distill.predict import predict_diseases
 from teachback.distill.questions import Questions
 from teachback.distill.scored import (
@@ -281,8 +281,9 @@ def list_diseases(
     stored = load_json(path)
     if stored is None:
         ids, texts = scoped_texts(frozen.reports[split], settings)
-        model = load_student(settings.student, round_.folder / "adapter", quantize=settings.train.quantize)
+        listed_by = settings.student, round_.folder / "adapter", questions
         count = Counter(progress, f"list diseases, {round_.name}", len(texts))
-        stored = dict(zip(ids, predict_diseases(model, questions, texts, count), strict=True))
+        lists = read_in_parts(predict_diseases, *listed_by, texts, quantize=settings.train.quantize, progress=count)
+        stored = dict(zip(ids, lists, strict=True))
         save_json(path, stored)
     return {report_id: [(name, code) for name, code in listed] for report_id, listed in stored.items()}
