@@ -82,7 +82,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--adapt", type=float, default=60, help="seconds that a tiny student first reads Open-i's text")
     parser.add_argument("--epochs", type=float, default=5, help="passes over the lessons")
-    parser.add_argument("--steps", type=int, default=700, help="the most steps of a round")
+    parser.add_argument("--steps", type=int, default=300, help="the most steps of a round")
     parser.add_argument("--rounds", type=int, default=2)
     return parser.parse_args()
 

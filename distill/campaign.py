@@ -97,7 +97,7 @@ class Campaign:
         for number in range(1, self.settings.rounds + 1):
             pseudo, summary = ([], None) if number == 1 else self._pseudo(champion, number)
             taught = assemble(self.frozen, self.settings, [*fed, *pseudo])
-            if summary is not None and self.settings.unit == "sentence":
+            if summary is not None and self.settings.unit == "sentence" and self.settings.select.carry is not None:
                 taught, summary["carried"] = self._carry(champion, taught)
             if number > 1 and not any(row.selected for row in pseudo) and not any(row.carried for row in taught):
                 stopped = f"round {number} has no certified prediction to feed back"

@@ -11,6 +11,10 @@ Carried are labels of the teacher and certified pseudo-labels that call a findin
 sounds differs from section to section ("possible effusion" there is "small effusion" here), so nothing is carried to or
 from a hedge; and nothing where no sentence, or more than one, is about the finding. The section's other sentences are
 then taught to say nothing of it: without that contrast a student learns that whatever is new to it speaks of something.
+
+Off unless asked for. On the synthetic corpus it helps a bag of words (+.025 micro-F1 on `test`). A tiny Llama that
+reads almost all right anyway needs twice the steps for the many new sentences: then it is level in micro-F1 and not
+below in macro-F1; with the steps of the control arm it loses.
 """
 
 from collections.abc import Sequence

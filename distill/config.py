@@ -64,10 +64,10 @@ class SelectSettings(_Frozen):
         description="Classes with too few calibration predictions: refused, or certified together by status.",
     )
     carry: float | None = Field(
-        default=0.2,
+        default=None,
         gt=0,
         lt=1,
-        description="How surely a sentence is about a finding to be taught a label of another section; null: none.",
+        description="How surely a sentence is about a finding to be taught a label of another section, such as 0.2.",
     )
     objection: float = Field(
         default=0.8, gt=0, le=1, description="A teacher at least this sure of another status keeps a pseudo-label out."

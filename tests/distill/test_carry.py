@@ -7,7 +7,7 @@ import pytest
 
 from teachback.distill.assemble import TrainingRow
 from teachback.distill.carry import carry, sentences_to_read, summarise_carried
-from teachback.distill.config import CampaignSettings
+from teachback.distill.config import CampaignSettings, SelectSettings
 from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.lessons import write_lessons
 from teachback.store.label import FINDINGS, STATUSES
@@ -16,7 +16,7 @@ from teachback.store.report import Report
 HEART = "Heart size is above normal limits."
 A = Report("a", "c", {"findings": f"{HEART} No effusion.", "impression": "Cardiomegaly. Edema."})
 POOL = Report("p", "c", {"findings": "Big heart.", "impression": "Cardiac enlargement."})
-SETTINGS = CampaignSettings(student="x", unit="sentence", tasks=["findings"])
+SETTINGS = CampaignSettings(student="x", unit="sentence", tasks=["findings"], select=SelectSettings(carry=0.2))
 FROZEN = Frozen("cmp", "t", (), (), {"train": (A,), "pool": (POOL,)}, frozenset())
 SENTENCES = sentences_to_read(FROZEN, SETTINGS)
 CARDIOMEGALY = (("impression", 0, 13),)
