@@ -125,6 +125,7 @@ def test_arms_are_paired_on_the_same_reports(finished: Any) -> None:
     connection, _ = open_snapshot(path)
     with connection:
         compared = compare_runs(connection, [[first], [other], [again]], settings.corpus)
+        (seeds,) = compare_runs(connection, [[first, replace(other, seed=1)]], settings.corpus)["arms"]
         truth = _curated(connection, "test")
         labels = fetch_labeler(connection, rounds[record["champion"]]["labeler_id"], truth[0])
     base = next(subject for subject in compared["subjects"] if subject["name"] == "base model")
@@ -135,6 +136,13 @@ def test_arms_are_paired_on_the_same_reports(finished: Any) -> None:
     expected = base["figures"]["test"]["micro"]["mean"] - champion["figures"]["test"]["micro"]["mean"]
     assert gain["value"] == pytest.approx(expected)
     assert gain["low"] < gain["value"] < gain["high"]
+    # Of two figures a and b the sample standard deviation is |a - b| / sqrt(2).
+    spread = seeds["figures"]["test"]["micro"]
+    assert spread["spread"] == pytest.approx(abs(expected) / 2**0.5)
+    assert [seed["value"] for seed in spread["each"]] == [
+        champion["figures"]["test"]["micro"]["mean"],
+        base["figures"]["test"]["micro"]["mean"],
+    ]
     assert same["same_as_first"]
     assert same["over_first"] is None
     # What the files hold of the champion is what the store has as its labels: the teacher's gain is the same from both.
@@ -186,37 +194,33 @@ def _curated(connection: duckdb.DuckDBPyConnection, split: str) -> tuple[Any, An
 
 
 @pytest.mark.slow
-def test_arms_and_seeds_share_a_budget_and_are_compared(
-    store_path: Path, settle: Callable[..., CampaignSettings]
-) -> None:
+def test_arms_share_a_budget_and_are_compared(store_path: Path, settle: Callable[..., CampaignSettings]) -> None:
     settings = settle(rounds=1, linear=False, train={"learning_rate": 3e-2})
     arms = [Arm("first", "why", {}), Arm("single task", "why", {"tasks": ["findings"]})]
-    comparison, path = run_arms(store_path, settings, arms, [0, 1])
+    told: list[str] = []
+    comparison, path = run_arms(store_path, settings, arms, [1], lambda what, done, total: told.append(what))
     assert json.loads(path.read_text()) == comparison
     first, single = comparison["arms"]
-    assert len(set(first["campaigns"] + single["campaigns"])) == 4
-    assert first["steps"] == single["steps"] == [comparison["budget_steps"]] * 2
-    assert [gain["seed"] for gain in single["over_first"]["test"]] == [0, 1]
-    each = [seed["value"] for seed in first["figures"]["test"]["micro"]["each"]]
-    assert first["figures"]["test"]["micro"]["mean"] == pytest.approx(sum(each) / 2)
-    # Of two figures a and b the sample standard deviation is |a - b| / sqrt(2).
-    assert first["figures"]["test"]["micro"]["spread"] == pytest.approx(abs(each[0] - each[1]) / 2**0.5)
-    again, _ = run_arms(store_path, settings, arms, [0, 1])  # only read
-    assert again == comparison
+    assert len({*first["campaigns"], *single["campaigns"]}) == 2
+    assert first["steps"] == single["steps"] == [comparison["budget_steps"]]
+    assert [gain["seed"] for gain in single["over_first"]["test"]] == [1]
+    assert {what.split(":")[0] for what in told} == {"first, seed 1", "single task, seed 1"}
+    told.clear()
+    again, _ = run_arms(store_path, settings, arms, [1], lambda what, done, total: told.append(what))
+    assert (again, told) == (comparison, [])  # only read
     connection, _ = open_snapshot(store_path)
     with connection:
         asked = connection.execute(SPREAD).fetchall()
-    assert [(arm, n) for arm, _, _, n in asked] == [("first", 2), ("single task", 2)]
-    assert asked[0][1] == pytest.approx(sum(each) / 2)
-    assert asked[0][2] == pytest.approx(first["figures"]["test"]["micro"]["spread"])
+    expected = [(arm["name"], arm["figures"]["test"]["micro"]["mean"], None, 1) for arm in (first, single)]
+    assert asked == [(name, pytest.approx(mean), spread, n) for name, mean, spread, n in expected]
 
 
 # Mean and spread over the seeds, asked of the store alone.
 SPREAD = """
-SELECT arm.name, avg(value), stddev_samp(value), count(*)
-FROM (SELECT unnest(from_json(config->'arms', '[{"name":"VARCHAR","campaigns":["VARCHAR"]}]')) AS arm
+SELECT compared.name, avg(value), stddev_samp(value), count(*)
+FROM (SELECT unnest(from_json(config->'arms', '[{"name":"VARCHAR","campaigns":["VARCHAR"]}]')) AS compared
       FROM runs WHERE json_exists(config, '$.arms'))
-JOIN rounds o ON list_contains(arm.campaigns, o.campaign_id)
+JOIN rounds o ON list_contains(compared.campaigns, o.campaign_id)
 JOIN evaluations e USING (round_id)
 WHERE e.metric = 'micro_f1' AND e.split = 'test' AND o.arm = 'feedback'
 GROUP BY 1 ORDER BY 1"""
