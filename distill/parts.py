@@ -1,6 +1,6 @@
 """Reading, divided among a campaign's processes: each reads every so-manieth text and the leader puts them together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ __all__ = ["read_in_parts", "score_in_parts"]
 
 
 def read_in_parts(
-    read: Callable[..., Sequence[Any]],
+    read: Callable[..., Iterable[Any]],
     student: str,
     adapter: Path | None,
     questions: Questions,
