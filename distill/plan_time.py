@@ -20,7 +20,7 @@ from teachback.distill.plan_model import Shape
 __all__ = ["Device", "Speed", "flops_a_token", "known_speed", "probed_speed", "this_device"]
 
 GPU_SHARE, CPU_SHARE = 0.4, 0.3  # of the device's matrix products that training reaches; assumed, and said
-PROBE_SECONDS = 0.3
+PROBE_SECONDS = 0.5
 PROBE_FLOPS = 2e10  # a product, at most
 
 
@@ -132,12 +132,11 @@ def _matrix_speed(tokens: int, width: int, between: int) -> float:
     left = torch.ones(tokens, width, device=device, dtype=kind)
     right = torch.ones(width, between, device=device, dtype=kind)
     (left @ right)[0, 0].item()  # the first one builds the kernel
-    seconds: list[float] = []
-    while sum(seconds) < PROBE_SECONDS:
-        started = time.perf_counter()
+    started, products = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - started) < PROBE_SECONDS:  # what the machine gives now, others beside it
         (left @ right)[0, 0].item()  # waits for the device
-        seconds.append(time.perf_counter() - started)
-    return 2 * tokens * width * between / min(seconds)  # the best: others may use the machine for a moment
+        products += 1
+    return 2 * tokens * width * between * products / seconds
 
 
 def _host_memory() -> tuple[int, int]:
