@@ -100,9 +100,10 @@ def probed_speed(shape: Shape, train: TrainSettings, rows: int, length: int, tok
     speed = _matrix_speed(rows * length, shape.width, shape.feed_forward)
     share = GPU_SHARE if on_gpu else CPU_SHARE
     reached = share * speed / flops
+    shown = f"{reached:,.0f}" if reached >= 10 else f"{reached:.2g}"
     return Speed(
         reached,
-        f"{reached:,.0f} tokens/s: {share:.0%} (assumed) of {speed / 1e9:,.0f} GFLOP/s, measured now, "
+        f"{shown} tokens/s: {share:.0%} (assumed) of {speed / 1e9:,.0f} GFLOP/s, measured now, "
         f"at {flops / 1e9:,.3g} GFLOP a token",
     )
 
