@@ -118,11 +118,12 @@ def _costs(plan: "Plan", settings: "CampaignSettings") -> list[tuple[str, str]]:
     """Return the lines on what it costs."""
     shape, memory, train = plan.shape, plan.memory, settings.train
     kind = "NF4" if train.quantize else "unquantized"
+    named = Path(settings.student).name if Path(settings.student).is_dir() else settings.student
     step = memory.adapter + memory.optimizer + memory.activations + memory.logits
     return [
         (
             "student",
-            f"{settings.student}\n{shape.parameters:,} parameters, {kind}: {_bytes(shape.base_bytes)}; "
+            f"{named}: {shape.parameters:,} parameters, {kind}: {_bytes(shape.base_bytes)}; "
             f"LoRA of rank {shape.rank}: {shape.trained:,}, {_bytes(memory.adapter + memory.optimizer)} "
             "with gradients and optimizer",
         ),
