@@ -9,15 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from teachback.distill.faults import writing
+
 __all__ = ["load_arrays", "load_json", "save_arrays", "save_json"]
 
 
 def save_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a JSON file atomically, with its folder.
+
+    Raises:
+        TrainingError: It cannot be written, for want of room or of leave.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    with writing(path, len(text), under=temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
 
 
 def load_json(path: Path) -> dict[str, Any] | None:
@@ -29,11 +37,16 @@ def load_json(path: Path) -> dict[str, Any] | None:
 
 
 def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    """Write a compressed NumPy archive atomically, with its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a compressed NumPy archive atomically, with its folder.
+
+    Raises:
+        TrainingError: It cannot be written, for want of room or of leave.
+    """
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    np.savez_compressed(temporary, allow_pickle=False, **arrays)
-    os.replace(temporary, path)
+    with writing(path, sum(array.nbytes for array in arrays.values()), under=temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+        os.replace(temporary, path)
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:

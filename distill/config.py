@@ -43,7 +43,15 @@ class TrainSettings(_Frozen):
     )
     logging_steps: int = 5
     save_steps: int = Field(default=100, ge=1, description="A killed training resumes from the last of these.")
-    report_to: str = Field(default="none", description="Any tracker that transformers knows.")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop early: so many checkpoints without a lower loss on `calibration` end a training, and the "
+        "best of all stands; null: all steps. Certificates rest on `calibration` too, and become a little too good.",
+    )
+    report_to: str = Field(
+        default="none", description="Any tracker that TRL knows: tensorboard, wandb, mlflow, ...; or all installed."
+    )
     seed: int = 0
 
 

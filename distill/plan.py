@@ -30,7 +30,7 @@ from teachback.distill.tree import IGNORED, LENGTH_STEP, TreeRow
 __all__ = ["Plan", "Reading", "Rows", "Taught", "Training", "plan_campaign", "steps_of"]
 
 DECIDING = ("calibration", "gate", "pool")  # what each student reads before `test` is opened
-CHECKPOINTS = 2  # at a time: the next is written before the last goes
+CHECKPOINTS = 3  # at a time: two stay, and the next is written before the older one goes
 _READ_MOST = 20_000  # texts that are encoded to count what is read; of more, every k-th
 
 

@@ -2,7 +2,9 @@
 
 Departures from TRL's own: rows come as trees (`distill/tree.py`) through our collator, so TRL's dataset preparation is
 skipped; the loss weighs each answer token; and LoRA stays in fp32 on a quantized base, where TRL casts it to bf16 and
-small steps are lost to rounding (at lr 1e-5 only 6 % of the entries of `lora_A` change in 30 steps).
+small steps are lost to rounding (at lr 1e-5 only 6 % of the entries of `lora_A` change in 30 steps). A step whose
+gradients are no numbers ends the training, where the trainer would go on and log an older loss in its place; and
+checkpoints are sealed (`distill/checkpoints.py`), two of them kept, so that a damaged one costs a few steps.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teachback.distill.base import compute_in_bf16
-from teachback.distill.ranks import average_gradients, begin_alike, current_ranks, share_batch
+from teachback.distill.checkpoints import looks_of, prune, seal
+from teachback.distill.early import best_look, out_of_patience
+from teachback.distill.faults import require_finite_adapter, require_finite_step, writing
+from teachback.distill.ranks import agree, average_gradients, begin_alike, current_ranks, gather_parts, share_batch
 from teachback.distill.shard import shard_base
+from teachback.distill.trackers import open_tracker
 from teachback.distill.tree import IGNORED, TreeRow, collate
 from teachback.errors import TrainingError
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_trainer"]
 
+_COPIES = 3  # of the adapter in a checkpoint: its weights, and two moments of each
 _FIELDS = ("input_ids", "positions", "branches", "labels", "weights", "ends")
 
 
@@ -33,6 +40,8 @@ def build_trainer(
     *,
     steps: int,
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
+    look: Callable[[Any], float] | None = None,
+    spent: Callable[[], dict[str, Any]] = dict,
 ) -> Any:
     """Build an `SFTTrainer` for trees of questions.
 
@@ -44,6 +53,8 @@ def build_trainer(
         out: Folder for checkpoints.
         steps: Optimizer steps.
         progress: Called after each logged step with its number and figures.
+        look: Returns the loss of the model on the calibration split; asked at each checkpoint.
+        spent: What the training has taken so far, to be kept with a checkpoint.
 
     Raises:
         TrainingError: There are no rows.
@@ -52,14 +63,55 @@ def build_trainer(
         raise TrainingError("there are no rows to train on", "label more reports: `teachback label --help`")
     from datasets import Dataset
     from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):  # type: ignore[misc]
+        """Hands figures on as they are logged."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if progress is not None and logs and "loss" in logs:
+                progress(state.global_step, {k: float(v) for k, v in logs.items() if isinstance(v, int | float)})
+
+    ranks = current_ranks()
+    members = rows if ranks.size == 1 else [*rows, _blank(rows)]
+    dataset = Dataset.from_dict({field: [list(getattr(row, field)) for row in members] for field in _FIELDS})
+    trainer = _trainer_class([len(row) for row in rows], settings, out, look, spent)(
+        model=model,
+        args=_arguments(settings, out, steps),
+        data_collator=lambda batch: collate([_tree_row(row) for row in batch], tokenizer.pad_token_id, model.dtype),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=None if hasattr(model, "peft_config") else _lora(settings),
+        callbacks=[Progress(), *(open_tracker(settings.report_to) if ranks.leads else [])],
+    )
+    trainer.remove_callback(_printer())
+    _score_answers_alone(trainer.model.get_base_model())
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    begin_alike(list(trainer.model.parameters()), settings.seed)
+    if ranks.size > 1 and _shards(settings):
+        shard_base(trainer.model)
+    return trainer
+
+
+def _trainer_class(
+    lengths: Sequence[int],
+    settings: "TrainSettings",
+    out: Path,
+    look: Callable[[Any], float] | None,
+    spent: Callable[[], dict[str, Any]],
+) -> Any:
     from trl import SFTTrainer
+
+    ranks = current_ranks()
+    micro_batch, _ = share_batch(settings.batch, settings.micro_batch, ranks.size)
 
     class TreeTrainer(SFTTrainer):  # type: ignore[misc]
         """`SFTTrainer` whose loss is the weighted mean over answer tokens."""
 
         def _get_train_sampler(self, train_dataset: Any = None) -> "_ByLength":
             whole = micro_batch * ranks.size if ranks.size > 1 else 1
-            return _ByLength([len(row) for row in rows], settings.batch, settings.seed, whole)
+            return _ByLength(lengths, settings.batch, settings.seed, whole)
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -83,37 +135,32 @@ def build_trainer(
 
         def _clip_grad_norm(self, model: Any) -> Any:
             average_gradients(list(model.parameters()))
-            return super()._clip_grad_norm(model)
+            norm = super()._clip_grad_norm(model)
+            require_finite_step(norm, self._tr_loss, self.state.global_step + 1, self._get_learning_rate())
+            return norm
 
-    class Progress(TrainerCallback):  # type: ignore[misc]
-        """Hands figures on as they are logged."""
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            learned = [p for p in self.model.parameters() if p.requires_grad]
+            require_finite_adapter(learned, self.state.global_step, self._get_learning_rate())
+            looks = () if look is None else self._look_with(look)
+            folder = out / f"checkpoint-{self.state.global_step}"
+            with writing(folder, _COPIES * sum(p.numel() * p.element_size() for p in learned)):
+                super()._save_checkpoint(model, trial)
+                gather_parts(None)  # until every process has written what is its own
+                if ranks.leads:
+                    seal(folder, spent())
+            if ranks.leads:
+                prune(out, [best_look(looks)] if looks else ())
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            if progress is not None and logs and "loss" in logs:
-                progress(state.global_step, {k: float(v) for k, v in logs.items() if isinstance(v, int | float)})
+        def _look_with(self, look: Callable[[Any], float]) -> tuple[tuple[int, float], ...]:
+            """Look at the calibration split, and let the training end where the last looks brought nothing."""
+            self.log({"calibration_loss": agree(look(self.model))})
+            looks = looks_of(self.state.log_history)
+            if settings.patience is not None and out_of_patience(looks, settings.patience):
+                self.control.should_training_stop = True
+            return looks
 
-    ranks = current_ranks()
-    micro_batch, _ = share_batch(settings.batch, settings.micro_batch, ranks.size)
-    members = rows if ranks.size == 1 else [*rows, _blank(rows)]
-    dataset = Dataset.from_dict({field: [list(getattr(row, field)) for row in members] for field in _FIELDS})
-    trainer = TreeTrainer(
-        model=model,
-        args=_arguments(settings, out, steps),
-        data_collator=lambda batch: collate([_tree_row(row) for row in batch], tokenizer.pad_token_id, model.dtype),
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        peft_config=None if hasattr(model, "peft_config") else _lora(settings),
-        callbacks=[Progress()],
-    )
-    trainer.remove_callback(_printer())
-    _score_answers_alone(trainer.model.get_base_model())
-    for parameter in trainer.model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    begin_alike(list(trainer.model.parameters()), settings.seed)
-    if ranks.size > 1 and _shards(settings):
-        shard_base(trainer.model)
-    return trainer
+    return TreeTrainer
 
 
 def _shards(settings: "TrainSettings") -> bool:
@@ -173,8 +220,8 @@ def _arguments(settings: "TrainSettings", out: Path, steps: int) -> Any:
         logging_steps=settings.logging_steps,
         save_strategy="steps",
         save_steps=settings.save_steps,
-        save_total_limit=1,
-        report_to=settings.report_to,
+        report_to="none",  # trackers come as callbacks of their own
+        logging_nan_inf_filter=False,  # it hides a loss that is no number; here that ends the training
         disable_tqdm=True,
         dataloader_pin_memory=use_cuda,
     )

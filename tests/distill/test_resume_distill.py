@@ -20,7 +20,17 @@ from teachback.store.database import open_snapshot
 KILLS = 3
 NEW_FILES = 14  # a kill comes after at most so many files more; a campaign of these settings writes about 45
 # What tells when and how often a process ran, not what came of it.
-PASSING = ("seconds", "tokens_per_second", "resumed", "environment", "folder", "champion_adapter")
+PASSING = (
+    "seconds",
+    "tokens_per_second",
+    "energy_joules",
+    "energy_missing",
+    "resumed",
+    "skipped_checkpoints",
+    "environment",
+    "folder",
+    "champion_adapter",
+)
 
 
 def ask(store: Path, query: str) -> list[tuple[Any, ...]]:

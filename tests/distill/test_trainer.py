@@ -1,5 +1,6 @@
 import copy
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,9 +158,9 @@ class Killed(BaseException):
     """Stands for what ends a process in the middle of a training."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lesson(student: Path, texts: list[str]) -> Callable[..., dict[str, Any]]:
-    """Train six steps with a checkpoint every second, into a folder; stop at a step if told."""
+    """Train six steps with a checkpoint every second, into a folder; stop when a step is told, for the last time."""
     tokenizer = load_tokenizer(str(student))
     questions = Questions(tokenizer, max_length=512, **load_student_prompt("short"))
     rows = [questions.row(text, TARGETS[i % 2]) for i, text in enumerate(texts[:10])]
@@ -167,27 +168,40 @@ def lesson(student: Path, texts: list[str]) -> Callable[..., dict[str, Any]]:
         lora_r=4, lora_dropout=0.1, batch=4, micro_batch=4, logging_steps=1, save_steps=2, learning_rate=1e-2
     )
 
-    def train(folder: Path, stop_at: int = 0) -> dict[str, Any]:
+    def train(folder: Path, stop_at: int = 0, said: list[str] | None = None, last: bool = False) -> dict[str, Any]:
+        times = 0
+
         def progress(step: int, loss: float) -> None:
-            if step == stop_at:
+            nonlocal times
+            times += step == stop_at
+            if times > last:
                 raise Killed
 
-        return train_adapter(str(student), tokenizer, rows, settings, folder, steps=6, progress=progress)
+        say = [].append if said is None else said.append
+        return train_adapter(str(student), tokenizer, rows, settings, folder, steps=6, progress=progress, say=say)
 
     return train
 
 
+@pytest.fixture(scope="module")
+def whole(
+    torch: Any, lesson: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """The record of the lesson when nothing stopped it."""
+    return lesson(tmp_path_factory.mktemp("whole"))
+
+
 def test_a_training_is_the_same_for_the_same_seed_and_learns(
-    torch: Any, lesson: Callable[..., dict[str, Any]], tmp_path: Path
+    whole: dict[str, Any], lesson: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    one, other = lesson(tmp_path / "one"), lesson(tmp_path / "other")
-    assert one["adapter_hash"] == other["adapter_hash"]
-    assert one["losses"] == other["losses"]
-    assert [step for step, _ in one["losses"]] == [1, 2, 3, 4, 5, 6]
-    assert one["losses"][-1][1] < one["losses"][0][1]
-    assert one["rows"] == 10
-    assert not one["resumed"]
-    assert not (tmp_path / "one" / "checkpoints").exists()
+    other = lesson(tmp_path)
+    assert whole["adapter_hash"] == other["adapter_hash"]
+    assert whole["losses"] == other["losses"]
+    assert [step for step, _ in whole["losses"]] == [1, 2, 3, 4, 5, 6]
+    assert whole["losses"][-1][1] < whole["losses"][0][1]
+    assert whole["rows"] == 10
+    assert not whole["resumed"]
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_finished_training_is_not_repeated(torch: Any, lesson: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -198,23 +212,77 @@ def test_a_finished_training_is_not_repeated(torch: Any, lesson: Callable[..., d
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == written
 
 
-@pytest.mark.parametrize("damage", ["none", "half written", "state cut short"])
-def test_a_stopped_training_goes_on_from_its_last_whole_checkpoint(
-    torch: Any, lesson: Callable[..., dict[str, Any]], tmp_path: Path, damage: str
-) -> None:
-    uninterrupted = lesson(tmp_path / "whole")
-    folder = tmp_path / "stopped"
+@pytest.fixture(scope="module")
+def killed(lesson: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a lesson that was killed at its fifth step."""
+    folder = tmp_path_factory.mktemp("killed")
     with pytest.raises(Killed):
         lesson(folder, stop_at=5)
-    assert [entry.name for entry in (folder / "checkpoints").glob("checkpoint-*")] == ["checkpoint-4"]
+    checkpoints = sorted(entry.name for entry in (folder / "checkpoints").glob("checkpoint-*"))
+    assert checkpoints == ["checkpoint-2", "checkpoint-4"]
     assert not (folder / "train.json").exists()
-    if damage != "none":  # killed while writing the next one
-        (folder / "checkpoints" / "checkpoint-6").mkdir()
-        (folder / "checkpoints" / "checkpoint-6" / "adapter_model.safetensors").write_bytes(b"\0" * 10)
-    if damage == "state cut short":
-        (folder / "checkpoints" / "checkpoint-6" / "trainer_state.json").write_text('{"global_step": 6, ')
-    record = lesson(folder)
-    assert record["resumed"]
+    return folder
+
+
+def damage(checkpoints: Path, kind: str) -> None:
+    """Do to checkpoints what kills, disks and copies do; 4 is the newest that was written."""
+    newest, next_one = checkpoints / "checkpoint-4", checkpoints / "checkpoint-6"
+    if kind == "half written":  # killed while writing the next one
+        next_one.mkdir()
+        (next_one / "adapter_model.safetensors").write_bytes(b"\0" * 10)
+        (next_one / "trainer_state.json").write_text('{"global_step": 6, ')
+    if kind == "cut short":
+        with (newest / "optimizer.pt").open("r+b") as file:
+            file.truncate(1000)
+    if kind == "a byte changed":
+        with (newest / "adapter_model.safetensors").open("r+b") as file:
+            file.seek(-5, 2)
+            file.write(b"\x7f")
+    if kind == "all lost":
+        (newest / "scheduler.pt").unlink()
+        (checkpoints / "checkpoint-2" / "seal.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("kind", "left_aside"),
+    [
+        ("none", []),
+        ("half written", ["checkpoint-6: it was not written to its end"]),
+        ("cut short", ["checkpoint-4: optimizer.pt has 1000 bytes of"]),
+        ("a byte changed", ["checkpoint-4: adapter_model.safetensors has changed since it was written"]),
+        ("all lost", ["checkpoint-2: seal.json cannot be read", "checkpoint-4: scheduler.pt cannot be read"]),
+    ],
+)
+def test_a_stopped_training_goes_on_from_its_last_whole_checkpoint(
+    whole: dict[str, Any],
+    lesson: Callable[..., dict[str, Any]],
+    killed: Path,
+    tmp_path: Path,
+    kind: str,
+    left_aside: list[str],
+) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(killed, folder)
+    damage(folder / "checkpoints", kind)
+    said: list[str] = []
+    record = lesson(folder, said=said)
+    assert len(said) == len(record["skipped_checkpoints"]) == len(left_aside)
+    for words, told, expected in zip(said, record["skipped_checkpoints"], left_aside, strict=True):
+        assert words == f"left aside {told}"
+        assert told.startswith(expected)
+    assert record["resumed"] == (kind != "all lost")
     assert [step for step, _ in record["losses"]] == [1, 2, 3, 4, 5, 6]
-    assert record["losses"] == uninterrupted["losses"]
-    assert record["adapter_hash"] == uninterrupted["adapter_hash"]  # to the bit, optimizer and dropout included
+    assert record["losses"] == whole["losses"]
+    assert record["adapter_hash"] == whole["adapter_hash"]  # to the bit, optimizer and dropout included
+
+
+def test_a_training_that_was_killed_behind_its_last_step_trains_no_more(
+    whole: dict[str, Any], lesson: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        lesson(tmp_path, stop_at=6, last=True)  # told as it is logged, and once more when it is saved
+    assert (tmp_path / "checkpoints" / "checkpoint-6" / "seal.json").exists()
+    record = lesson(tmp_path)
+    assert record["resumed"]
+    assert record["losses"] == whole["losses"]
+    assert record["adapter_hash"] == whole["adapter_hash"]
