@@ -101,7 +101,7 @@ def writing(target: Path, needed: int | None = None, *, under: Path | None = Non
     """
     try:
         yield
-    except (OSError, RuntimeError, *_safetensors_errors()) as error:
+    except _write_errors() as error:
         said = str(error)
         words = said.lower()
         no_room = getattr(error, "errno", None) in _NO_ROOM or any(known in words for known in _ROOM_WORDS)
@@ -125,12 +125,13 @@ def _remove(partial: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _safetensors_errors() -> tuple[type[Exception], ...]:
+def _write_errors() -> tuple[type[Exception], ...]:
+    """Return what writers raise: the system, torch, and safetensors where it is installed."""
     try:
         from safetensors import SafetensorError
     except ImportError:  # the light part alone: nothing of it was written
-        return ()
-    return (SafetensorError,)
+        return OSError, RuntimeError
+    return OSError, RuntimeError, SafetensorError
 
 
 def human_bytes(count: int) -> str:

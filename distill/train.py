@@ -170,7 +170,8 @@ def _run(lesson: _Lesson, settings: TrainSettings, checkpoint: Checkpoint, spent
             f"there is no memory to load {lesson.student}",
             "set train.quantize: true, take a smaller student, or end what else uses the memory",
         ) from error
-    if checkpoint.step < lesson.steps and not out_of_patience(checkpoint.looks, settings.patience or lesson.steps):
+    ended = checkpoint.step >= lesson.steps or out_of_patience(checkpoint.looks, settings.patience or lesson.steps)
+    if checkpoint.path is None or not ended:
         try:
             trainer.train(resume_from_checkpoint=checkpoint.path and str(checkpoint.path))
         except (RuntimeError, MemoryError) as error:
