@@ -6,7 +6,6 @@ its probabilities. A disease counts when at least half of the answers list it.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 from teachback.store.label import STATUSES, Label
 
@@ -36,7 +35,7 @@ def vote(answers: Sequence[Sequence[Label]], note: str = "") -> list[Label]:
         if len(named) >= QUORUM * len(answers):
             label = _elected(named, len(answers), note)
             code = _coded(named)
-            elected.append(replace(label, icd10=code.icd10, icd10_check=code.icd10_check, probs=None))
+            elected.append(label.changed(icd10=code.icd10, icd10_check=code.icd10_check, probs=None))
     return elected
 
 
@@ -45,8 +44,7 @@ def _elected(votes: Sequence[Label], answers: int, note: str) -> Label:
     counts = Counter(label.status for label in votes)
     status, most = counts.most_common(1)[0]
     first = next(label for label in votes if label.status == status)
-    return replace(
-        first,
+    return first.changed(
         confidence=most / answers,
         confidence_source="vote",
         confidence_note=note,

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol, overload
+from typing import Any, NamedTuple, Protocol, overload
+
+from msgspec import Raw
 
 from teachback.agents.completion import Completion, Token, read_completion
 from teachback.errors import TeacherReplyError
-from teachback.store.identity import content_id
+from teachback.store.identity import canonical_json, content_id, plain_id, quick_json
 
 __all__ = [
     "Answer",
@@ -93,12 +95,16 @@ class ChatRequest:
         }
         if self.sample:
             parameters["sample"] = self.sample
-        messages = [dict(message) for message in self.messages]
-        return content_id("call", model, endpoint, messages, self.form.form_id, parameters)
+        told = Raw(canonical_json(parameters))
+        return plain_id("call", model, endpoint, self.messages_json, self.form.form_id, told)
+
+    @cached_property
+    def messages_json(self) -> Raw:
+        """The messages as JSON, as they are sent and hashed."""
+        return quick_json(self.messages)
 
 
-@dataclass(frozen=True)
-class TokenLogprob:
+class TokenLogprob(NamedTuple):
     """One token of an answer.
 
     Attributes:
@@ -136,7 +142,7 @@ class TokenTrace(Sequence[TokenLogprob]):
         if isinstance(index, slice):
             return TokenTrace(self._tokens[index])
         token = self._tokens[index]
-        others = tuple((other.token, other.logprob) for other in token.alternatives())
+        others = tuple([(other.token, other.logprob) for other in token.alternatives()])
         return TokenLogprob(token.token, token.logprob, others)
 
 

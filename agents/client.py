@@ -170,8 +170,7 @@ class LLMClient:
                 return cached, cast(T, response.reading)
             # It came in a batch, unread, or the reader has become stricter since: ask again, saying what is wrong.
             request, again = _repaired(request, cached, response.refused), True
-        if self._fatal is not None:
-            raise self._fatal
+        self._refuse_if_fatal()
         if self.postpone:
             self.outbox[request_hash] = request
             self.outbox_egress.add(egress)
@@ -181,7 +180,7 @@ class LLMClient:
             return await self._share(running, request, read)
         task = asyncio.create_task(self._bounded(self._ask_and_store(request, request_hash, read, repaired=again)))
         self._in_flight[request_hash] = task
-        task.add_done_callback(lambda _: self._in_flight.pop(request_hash, None))
+        task.add_done_callback(lambda done: self._forget(request_hash, done))
         return await asyncio.shield(task)
 
     async def _share(
@@ -193,6 +192,11 @@ class LLMClient:
             raise TeacherReplyError(request.report_id, error.reason) from None
         self.served += 1
         return call, read(call.answer())
+
+    def _forget(self, request_hash: str, done: "asyncio.Task[Any]") -> None:
+        self._in_flight.pop(request_hash, None)
+        if not done.cancelled():
+            done.exception()  # who asked may be gone: then nobody else takes note of it, and asyncio would complain
 
     async def _bounded(self, asking: Coroutine[Any, Any, T]) -> T:
         # The endpoint's slot is free once it has answered; what is paid and not yet on disk stays in bounds as well.
@@ -262,8 +266,7 @@ class LLMClient:
         waited = attempts = 0.0
         tokens = self._tokens_at_most(request)
         while True:
-            if self._fatal is not None:
-                raise self._fatal
+            self._refuse_if_fatal()
             limiter = self._limit()
             ticket = await limiter.acquire(tokens)
             without = frozenset(self.left_out)
@@ -349,7 +352,16 @@ class LLMClient:
             return TeacherReplyError(request.report_id, f"{failure.message}{tries}")
         if self._fatal is None:
             self._fatal = TeacherError(failure.message, failure.remedy or "check that the endpoint is up and answers")
-        return self._fatal
+        return _again(self._fatal)
+
+    def _refuse_if_fatal(self) -> None:
+        if self._fatal is not None:
+            raise _again(self._fatal)
+
+
+def _again(error: TeacherError) -> TeacherError:
+    # Everybody is told by an error of their own: one that is raised again and again grows each time.
+    return TeacherError(error.message, error.remedy)
 
 
 def _repaired(request: ChatRequest, call: LLMCall, reason: str) -> ChatRequest:

@@ -49,18 +49,19 @@ def places(quote: str, sections: Sequence[tuple[str, str]]) -> tuple[Evidence, .
         quote: The words, as in `ground`.
         sections: (name, text) of the scope's sections.
     """
-    candidates = dict.fromkeys(text for text in (quote, quote.strip(), quote.strip(TRIMMED)) if text.strip())
+    candidates = [text for text in dict.fromkeys((quote, quote.strip(), quote.strip(TRIMMED))) if text.strip()]
     for find in (_exact, _tolerant):
         for wanted in candidates:
             found = [(section, text, span) for section, text in sections for span in find(wanted, text)]
             if found:
-                found.sort(key=lambda place: not _is_whole(*place[1:]))
-                return tuple(Evidence(section, *span, quote) for section, _, span in found[:MAX_PLACES])
+                if len(found) > 1:
+                    found.sort(key=lambda place: not _is_whole(*place[1:]))
+                return tuple([Evidence(section, *span, quote) for section, _, span in found[:MAX_PLACES]])
     return ()
 
 
 def _exact(quote: str, text: str) -> list[Span]:
-    return [(start, start + len(quote)) for start in _starts(quote, text)]
+    return [(start, start + len(quote)) for start in _starts(quote, text)] if quote in text else []
 
 
 def _tolerant(quote: str, text: str) -> list[Span]:

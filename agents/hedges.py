@@ -7,7 +7,8 @@ list of them (`agents/rules/cues.yaml`). A disease that its words do not assert 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec import structs
 
 from teachback.agents.grounding import ground, places
 from teachback.agents.rules import packaged_engine, packaged_ruleset
@@ -38,10 +39,10 @@ def asserted(phrase: str, quote: str, sections: Sequence[tuple[str, str]]) -> tu
     found = places(quote or phrase, sections)
     if not found:  # not in the report: what the quote itself says is all there is
         status, cue = _said(phrase, quote, 0, len(quote)) if quote else ("present", "")
-        return status, tuple(replace(evidence, cue=cue) for evidence in ground(quote, sections))
+        return status, tuple(structs.replace(evidence, cue=cue) for evidence in ground(quote, sections))
     readings = [(place, _said(phrase, texts[place.section], place.start, place.end)) for place in found]
     place, (status, cue) = max(readings, key=lambda reading: _RANK[reading[1][0]])
-    return status, (replace(place, cue=cue),) if quote else ()
+    return status, (structs.replace(place, cue=cue),) if quote else ()
 
 
 def hedge_rules_version() -> str:

@@ -79,7 +79,8 @@ def entry_spans(text: str, keys: Sequence[str], field: str) -> dict[str, tuple[i
     """
     # Inside a string its quotes would be escaped, so `"key": {` can be nothing else. Of a key given twice, readers of
     # JSON take the last.
-    return {json.loads(found[1]): found.span(2) for found in _entry_pattern(tuple(keys), field).finditer(text)}
+    pattern, named = _entry_pattern(tuple(keys), field)
+    return {named[found[1]]: found.span(2) for found in pattern.finditer(text)}
 
 
 def token_starts(text: str, tokens: Sequence[str]) -> list[int] | None:
@@ -145,6 +146,7 @@ def _left_open(continuation: str, values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _entry_pattern(keys: tuple[str, ...], field: str) -> re.Pattern[str]:
-    names = "|".join(re.escape(json.dumps(key, ensure_ascii=False)) for key in keys)
-    return re.compile(rf'({names})\s*:\s*\{{[^{{}}]*?"{field}"\s*:\s*"([^"\\]*)"')
+def _entry_pattern(keys: tuple[str, ...], field: str) -> tuple[re.Pattern[str], dict[str, str]]:
+    named = {json.dumps(key, ensure_ascii=False): key for key in keys}
+    names = "|".join(re.escape(name) for name in named)
+    return re.compile(rf'({names})\s*:\s*\{{[^{{}}]*?"{field}"\s*:\s*"([^"\\]*)"'), named

@@ -21,7 +21,6 @@ def encode(request: ChatRequest, settings: LLMSettings, without: frozenset[str] 
     """
     parameters: dict[str, Any] = {
         "model": settings.model,
-        "messages": [dict(message) for message in request.messages],
         "temperature": request.temperature,
         # OpenAI renamed the parameter; the servers that people run themselves know the old name.
         ("max_completion_tokens" if settings.is_hosted_openai else "max_tokens"): request.max_tokens,
@@ -35,5 +34,6 @@ def encode(request: ChatRequest, settings: LLMSettings, without: frozenset[str] 
         parameters["store"] = False
     for name in without:
         parameters.pop(name, None)
-    encoded = json.dumps(parameters, separators=(",", ":"))
-    return f'{encoded[:-1]},"response_format":{request.form.response_format}}}'.encode()
+    encoded = json.dumps(parameters, separators=(",", ":")).encode()
+    form = request.form.response_format.encode()
+    return b'%b,"messages":%b,"response_format":%b}' % (encoded[:-1], request.messages_json, form)

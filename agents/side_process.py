@@ -6,17 +6,17 @@ never start it, and where it cannot be started, or dies, its work is done here: 
 """
 
 import asyncio
-import marshal
 import os
 import signal
 import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
 from functools import cache
-from operator import attrgetter
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import BinaryIO, TypeVar, cast
+
+import msgspec
+from msgspec import Struct
 
 from teachback.agents.calls import Answer
 from teachback.agents.collections import rare_collections
@@ -24,7 +24,7 @@ from teachback.agents.label_reading import LabelReading, Reader
 from teachback.agents.responses import Response, read_response
 from teachback.agents.rule_labeler import RuleLabeler
 from teachback.agents.rules import packaged_engine
-from teachback.store.label import Evidence, Label, Labeler
+from teachback.store.label import Label, Labeler
 from teachback.store.report import Report, Scope
 
 __all__ = ["RulesBeside", "SideProcess"]
@@ -33,13 +33,63 @@ WORTH_IT = 1_000  # reports; fewer are done before another process has started, 
 UNDER_WAY = 2  # messages at once: while one is worked on, the next is there
 MOST = 4  # reports in a message: some 8 ms of work, so that no answer waits long for its reading
 _LENGTH = struct.Struct("<I")
-_FIELDS = [field.name for field in fields(Label) if field.init]
-_EVIDENCE = _FIELDS.index("evidence")
-_FIELDS_OF = attrgetter(*_FIELDS)
 
 T = TypeVar("T")
-Wire = Any  # what `marshal` writes and reads: tuples, lists, dicts, strings, bytes, numbers, None
-_Job = tuple[Wire, "asyncio.Future[Wire | None]"]
+Sections = list[tuple[str, str]]
+
+
+class _Rules(Struct, frozen=True, array_like=True, tag="rules"):
+    """A report to label by rules."""
+
+    scope: Scope
+    report_id: str
+    sections: Sections
+
+    def done(self) -> "_Made":
+        return _Made(_identified(_rule_labeler(self.scope).label_sections(self.report_id, self.sections)))
+
+
+class _Reading(Struct, frozen=True, array_like=True, tag="reading"):
+    """An endpoint's response to read."""
+
+    raw: bytes
+    reader: Reader
+    report_id: str
+    sections: Sections
+    llm_call_id: str
+
+    def done(self) -> "_Made":
+        reading = LabelReading(self.reader, self.report_id, self.sections)
+        read = read_response(self.raw, reading, self.llm_call_id, self.report_id)
+        return _Made(
+            None if read.reading is None else _identified(read.reading),
+            read.refused,
+            read.model,
+            read.prompt_tokens,
+            read.cached_tokens,
+            read.completion_tokens,
+            read.kept,
+        )
+
+
+class _Made(Struct, frozen=True, array_like=True):
+    """What came of it: labels, or why there are none; the rest as in `Response`."""
+
+    labels: list[Label] | None
+    refused: str | None = None
+    model: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int = 0
+    completion_tokens: int | None = None
+    kept: str = ""
+
+
+_Wanted = _Rules | _Reading
+_Job = tuple[_Wanted, "asyncio.Future[_Made | None]"]
+
+_ENCODER = msgspec.msgpack.Encoder()
+_WANTED = msgspec.msgpack.Decoder(list[_Wanted])
+_MADE = msgspec.msgpack.Decoder(list[_Made])
 
 
 class SideProcess:
@@ -62,27 +112,28 @@ class SideProcess:
 
     async def label(self, scope: Scope, report: Report) -> list[Label] | None:
         """Return a report's labels by the package's rules; None where they are to be made here."""
-        job = self._job(("rules", scope, report.report_id, report.scoped(scope)))
+        job = self._job(_Rules(scope, report.report_id, report.scoped(scope)))
         if job is None or report.report_id in self._rules:
             return None
         self._rules[report.report_id] = job
-        written = await job[1]
-        return None if written is None else _labels(written)
+        made = await job[1]
+        return made.labels if made else None
 
     async def read(self, raw: bytes, read: Callable[[Answer], T], llm_call_id: str) -> Response[T] | None:
         """Read a response, as `read_response` would; None where it is to be read here, as all but labels are."""
         if not isinstance(read, LabelReading):
             return None
-        job = self._job(("read", raw, tuple(read.reader), read.report_id, list(read.sections), llm_call_id))
+        job = self._job(_Reading(raw, read.reader, read.report_id, list(read.sections), llm_call_id))
         if job is None:
             return None
         self._readings.append((read.report_id, job))
-        written = await job[1]
-        if written is None:
+        made = await job[1]
+        if made is None:
             return None
-        model, sent, cached, returned, kept, labels, refused = written
-        result = None if labels is None else cast(T, _labels(labels))
-        return Response(model, sent, cached, returned, kept, result, refused)
+        labels = cast(T | None, made.labels)
+        return Response(
+            made.model, made.prompt_tokens, made.cached_tokens, made.completion_tokens, made.kept, labels, made.refused
+        )
 
     async def aclose(self) -> None:
         """End the process."""
@@ -95,7 +146,7 @@ class SideProcess:
             await self._process.wait()
             self._process = None
 
-    def _job(self, asked: Wire) -> _Job | None:
+    def _job(self, asked: _Wanted) -> _Job | None:
         if not self._wanted:
             return None
         self._news.set()
@@ -123,7 +174,7 @@ class SideProcess:
     async def _receive(self, stdout: asyncio.StreamReader) -> None:
         while True:
             (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
-            answers = marshal.loads(await stdout.readexactly(length))
+            answers = _MADE.decode(await stdout.readexactly(length))
             jobs = self._sent.popleft()
             self._news.set()
             for (_, done), answer in zip(jobs, answers, strict=True):
@@ -131,14 +182,17 @@ class SideProcess:
                     done.set_result(answer)
 
     async def _send(self, stdin: asyncio.StreamWriter) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while len(self._sent) < UNDER_WAY and (self._readings or self._rules):
-                jobs = list(self._next_jobs())
-                self._sent.append(jobs)
-                asked = marshal.dumps([job for job, _ in jobs])
-                stdin.write(_LENGTH.pack(len(asked)) + asked)
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                while len(self._sent) < UNDER_WAY and (self._readings or self._rules):
+                    jobs = list(self._next_jobs())
+                    self._sent.append(jobs)
+                    asked = _ENCODER.encode([job for job, _ in jobs])
+                    stdin.write(_LENGTH.pack(len(asked)) + asked)
+        finally:
+            stdin.close()  # the process ends, and what it still had to do is given back
 
     def _next_jobs(self) -> Iterator[_Job]:
         # A report's rules and answer are read one after the other: what is known of its sentences is then at hand.
@@ -197,36 +251,18 @@ def serve() -> None:
     packaged_engine()
     with rare_collections():
         while (jobs := _next(given)) is not None:
-            told = marshal.dumps([_read(*job) if kind == "read" else _label(*job) for kind, *job in jobs])
+            told = _ENCODER.encode([job.done() for job in jobs])
             answered.write(_LENGTH.pack(len(told)) + told)
             answered.flush()
 
 
-def _next(given: BinaryIO) -> Wire | None:
+def _next(given: BinaryIO) -> list[_Wanted] | None:
     header = given.read(_LENGTH.size)
     if len(header) < _LENGTH.size:
         return None
     (length,) = _LENGTH.unpack(header)
     body = given.read(length)
-    return marshal.loads(body) if len(body) == length else None
-
-
-def _label(scope: Scope, report_id: str, sections: list[tuple[str, str]]) -> Wire:
-    return _written(_rule_labeler(scope).label_sections(report_id, sections))
-
-
-def _read(raw: bytes, reader: Wire, report_id: str, sections: list[tuple[str, str]], llm_call_id: str) -> Wire:
-    reading = LabelReading(Reader(*reader), report_id, sections)
-    response = read_response(raw, reading, llm_call_id, report_id)
-    return (
-        response.model,
-        response.prompt_tokens,
-        response.cached_tokens,
-        response.completion_tokens,
-        response.kept,
-        None if response.reading is None else _written(response.reading),
-        response.refused,
-    )
+    return _WANTED.decode(body) if len(body) == length else None
 
 
 @cache
@@ -234,20 +270,7 @@ def _rule_labeler(scope: Scope) -> RuleLabeler:
     return RuleLabeler(scope)
 
 
-def _written(labels: Sequence[Label]) -> Wire:
-    written = []
+def _identified(labels: list[Label]) -> list[Label]:
     for label in labels:
-        given = list(_FIELDS_OF(label))
-        given[_EVIDENCE] = [(span.section, span.start, span.end, span.quote, span.cue) for span in label.evidence]
-        written.append((label.label_id, given))
-    return written
-
-
-def _labels(written: Wire) -> list[Label]:
-    labels = []
-    for label_id, given in written:
-        given[_EVIDENCE] = tuple([Evidence(*span) for span in given[_EVIDENCE]])
-        label = Label(*given)
-        label.know_id(label_id)
-        labels.append(label)
+        _ = label.label_id  # made where there is time for it; it goes along
     return labels

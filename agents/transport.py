@@ -1,26 +1,45 @@
-"""How a request gets to an endpoint: the OpenAI SDK's client and its aiohttp transport.
+"""How a request gets to an endpoint: what the OpenAI SDK knows of it, over aiohttp.
 
-What the SDK does anew for each request (merge headers, build options and the address, make response models) costs more
-CPU than the rest of a call, and is the same each time. So headers and address are made once, by the SDK, and requests
-go through its HTTP client; what goes wrong is raised as the SDK raises it.
+What the SDK does anew for each request (merge headers, build options, the address and its HTTP client's own request and
+response, make response models) costs several times what aiohttp itself costs, and is the same each time. So address,
+key and headers are made once, by the SDK; what goes wrong is raised as the SDK raises it.
 """
 
+import json
+from dataclasses import dataclass
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import httpx2
 import openai
+from multidict import CIMultiDictProxy
+from yarl import URL
 
 from teachback.agents.payload import PATH
 from teachback.agents.settings import LLMSettings
 from teachback.errors import TeacherError
 
-__all__ = ["Transport", "connect"]
+__all__ = ["Received", "Transport", "connect"]
 
 NO_KEY = "none"  # what is sent as key to an endpoint that needs none
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What an endpoint sent back.
+
+    Attributes:
+        content: The body.
+        headers: Its headers, in any case of letters.
+    """
+
+    content: bytes
+    headers: CIMultiDictProxy[str]
+
+
 class Transport:
-    """Sends chat completions to one endpoint.
+    """Sends chat completions to one endpoint; to be made within the event loop.
 
     Args:
         settings: The endpoint.
@@ -30,15 +49,18 @@ class Transport:
     """
 
     def __init__(self, settings: LLMSettings) -> None:
-        self._http = _http_client(settings)
-        self._sdk = connect(settings, self._http)
-        headers = {**self._sdk.default_headers, **self._sdk.auth_headers}
-        plain = {name: value for name, value in headers.items() if isinstance(value, str)}
-        self._url = httpx2.URL(f"{str(self._sdk.base_url).rstrip('/')}{PATH}")
-        host = self._url.netloc.decode("ascii")
-        self._headers = httpx2.Headers({**plain, "Content-Type": "application/json", "Host": host})
+        sdk = connect(settings)
+        headers = {**sdk.default_headers, **sdk.auth_headers, "Content-Type": "application/json"}
+        self._url = URL(f"{str(sdk.base_url).rstrip('/')}{PATH}")
+        self._session = aiohttp.ClientSession(
+            headers={name: value for name, value in headers.items() if isinstance(value, str)},
+            connector=_connector(settings, self._url),
+            timeout=aiohttp.ClientTimeout(sock_connect=settings.connect_timeout_s, sock_read=settings.timeout_s),
+            proxy=_proxy(settings, self._url),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
-    async def send(self, body: bytes) -> httpx2.Response:
+    async def send(self, body: bytes) -> Received:
         """Send one request and return what came back with a status of 2xx.
 
         Args:
@@ -47,38 +69,41 @@ class Transport:
         Raises:
             openai.APIError: It was not answered, or with another status.
         """
-        request = httpx2.Request("POST", self._url, headers=self._headers, content=body)
         try:
-            response = await self._http.send(request)
-        except httpx2.TimeoutException as error:
-            raise openai.APITimeoutError(request=request) from error
-        except httpx2.HTTPError as error:
-            raise openai.APIConnectionError(request=request) from error
-        if not response.is_success:
-            raise _status_error(response)
-        return response
+            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                content = await response.read()
+        except TimeoutError as error:
+            raise openai.APITimeoutError(request=self._request()) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise openai.APIConnectionError(request=self._request()) from error
+        if not 200 <= response.status < 300:
+            refused = httpx2.Response(response.status, headers=list(response.headers.items()), request=self._request())
+            raise _status_error(refused, content)
+        return Received(content, response.headers)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._sdk.close()
+        await self._session.close()
+
+    def _request(self) -> httpx2.Request:
+        return httpx2.Request("POST", str(self._url))
 
 
-def _status_error(response: httpx2.Response) -> openai.APIStatusError:
-    text = response.text
+def _status_error(response: httpx2.Response, content: bytes) -> openai.APIStatusError:
+    text = content.decode("utf-8", "replace")
     try:
-        body: Any = response.json()
-    except ValueError:
+        body: Any = json.loads(text)
+    except (ValueError, RecursionError):
         body = text
     said = body.get("error", body) if isinstance(body, dict) else body
     return openai.APIStatusError(text or f"HTTP {response.status_code}", response=response, body=said)
 
 
-def connect(settings: LLMSettings, http: httpx2.AsyncClient | None = None) -> openai.AsyncOpenAI:
+def connect(settings: LLMSettings) -> openai.AsyncOpenAI:
     """Return the SDK's client for an endpoint.
 
     Args:
         settings: The endpoint.
-        http: What it sends through, and closes; a client of its own when not given.
 
     Raises:
         TeacherError: The endpoint needs a key, and there is none.
@@ -87,21 +112,27 @@ def connect(settings: LLMSettings, http: httpx2.AsyncClient | None = None) -> op
         raise TeacherError(
             "there is no key for api.openai.com", "set OPENAI_API_KEY, or OPENAI_BASE_URL for another endpoint"
         )
+    timeout = httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s)
     return openai.AsyncOpenAI(
         api_key=settings.api_key or NO_KEY,
         base_url=settings.base_url,
         max_retries=0,
-        timeout=_timeout(settings),
-        http_client=http or _http_client(settings),
+        timeout=timeout,
+        http_client=openai.DefaultAioHttpClient(
+            timeout=timeout, follow_redirects=False, trust_env=not settings.is_local
+        ),
     )
 
 
-def _http_client(settings: LLMSettings) -> httpx2.AsyncClient:
-    limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
-    return openai.DefaultAioHttpClient(
-        timeout=_timeout(settings), limits=limits, follow_redirects=False, trust_env=not settings.is_local
-    )
+def _connector(settings: LLMSettings, url: URL) -> aiohttp.TCPConnector:
+    # The SDK's own certificates, where a certificate is looked at.
+    secure = httpx2.create_ssl_context(trust_env=not settings.is_local) if url.scheme == "https" else True
+    return aiohttp.TCPConnector(limit=settings.concurrency, ssl=secure)
 
 
-def _timeout(settings: LLMSettings) -> httpx2.Timeout:
-    return httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s)
+def _proxy(settings: LLMSettings, url: URL) -> str | None:
+    # Endpoints on this machine are asked without one: a report goes to the host that was checked.
+    if settings.is_local or proxy_bypass(url.host or ""):
+        return None
+    known = getproxies()
+    return known.get(url.scheme) or known.get("all")

@@ -7,7 +7,6 @@ with their labels (13 findings of each labeler, diseases of one) and the marks t
 
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -98,7 +97,7 @@ class Load:
             more = {"group_id": numbered.column("report_id"), "seed": [0] * len(numbered)}
             store.write({"splits": pa.table({**columns, **more})})
         curated = [
-            replace(label, report_id=f"{lap:06}-{label.report_id}")
+            label.changed(report_id=f"{lap:06}-{label.report_id}")
             for lap in range(CURATED // TEMPLATES)
             for entry in self._entries
             for label in curated_labels(entry)
@@ -145,8 +144,7 @@ def _varied(label: Label, labeler: Labeler, chosen: random.Random) -> Label:
     others = [share * (1 - sure) / sum(rest) for share in rest]
     left = iter(others)
     probs = {name: sure if name == status else next(left) for name in STATUSES}
-    return replace(
-        label,
+    return label.changed(
         labeler_id=labeler.labeler_id,
         status=status,
         confidence=sure if label.task == "findings" else None,

@@ -1,6 +1,5 @@
 """What a round's student lists in JSON: how sure it may be called, its card, its labels, and its list of a split."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def keep_diseases(
         labeler = _write_card(round_, fitted)
         labels = listed("test", labeler.labeler_id, verification_from(fitted["verification"]))
         run_id = f"run_{frozen.campaign_id[4:]}"
-        rows = [label_row(replace(label, round_id=round_.round_id), run_id) for of in labels for label in of]
+        rows = [label_row(label.changed(round_id=round_.round_id), run_id) for of in labels for label in of]
         store.write({"labelers": [labeler_row(labeler)], "labels": rows})
         stored = {
             report.report_id: [(label.target, label.icd10) for label in of if label.status == "present"]

@@ -8,7 +8,7 @@ fitted on whether what it lists is in the curated list (by name or synonym, or o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ def list_diseases_of(
     ):
         labels[i] = disease_labels(written.entries, reports[i].report_id, of, labeler_id, scope)
         if written.cut:
-            labels[i] = [replace(label, confidence_note=f"{label.confidence_note}; {_CUT}") for label in labels[i]]
+            labels[i] = [label.changed(confidence_note=f"{label.confidence_note}; {_CUT}") for label in labels[i]]
     if verification is None:
         return labels
     sure = verify_diseases(model, questions, texts, [[label.target for label in labels[i]] for i in readable])
@@ -135,8 +135,7 @@ def _sure(label: Label, p_yes: float, verification: Verification) -> Label:
     yes = float(verification.apply(np.array([p_yes]))[0])
     confidence = yes if label.status == "present" else 1 - yes
     note = verification.note + ("; " + _CUT if label.confidence_note.endswith(_CUT) else "")
-    return replace(
-        label,
+    return label.changed(
         confidence=round(min(1.0, max(0.0, confidence)), 6),
         confidence_source="logprob",
         confidence_note=note,

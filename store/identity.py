@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["content_id", "plain_id"]
+__all__ = ["canonical_json", "content_id", "plain_id", "quick_json"]
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 _PLAIN = msgspec.json.Encoder()
+_SORTED = msgspec.json.Encoder(order="sorted")
 
-Plain = str | int | None | list[tuple[str, int, int, str]]
+Plain = str | int | None | list[tuple[str, int, int, str]] | msgspec.Raw
 
 
 def content_id(prefix: str, *parts: Any) -> str:
@@ -24,16 +25,32 @@ def content_id(prefix: str, *parts: Any) -> str:
     Returns:
         `prefix_` and 24 hex digits (96 bits) of BLAKE2b over the canonical JSON of the parts.
     """
-    canonical = _CANONICAL.encode(parts)
-    return f"{prefix}_{hashlib.blake2b(canonical.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
+    return f"{prefix}_{hashlib.blake2b(canonical_json(parts), digest_size=12).hexdigest()}"
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return a value's JSON as content ids are made of it: sorted keys, no blanks, in UTF-8."""
+    return _CANONICAL.encode(value).encode("utf-8", "surrogatepass")
+
+
+def quick_json(value: Any) -> msgspec.Raw:
+    """Return a value without numbers as `canonical_json` does, in a fifth of the time; valid JSON of any text."""
+    try:
+        return msgspec.Raw(_SORTED.encode(value))
+    except UnicodeEncodeError:  # half a surrogate pair: escaped
+        return msgspec.Raw(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
 def plain_id(prefix: str, *parts: Plain | float) -> str:
-    """Return what `content_id` does, in a third of the time; for parts without objects, of which there are millions."""
+    """Return what `content_id` does, in a third of the time; for parts without objects, of which there are millions.
+
+    A part may be JSON already, as from `canonical_json` or `quick_json`.
+    """
     # The two encoders write the same, but for numbers with a fraction and what is no Unicode.
-    written = [msgspec.Raw(repr(part).encode()) if isinstance(part, float) else part for part in parts]
+    if float in map(type, parts):
+        parts = tuple([msgspec.Raw(repr(part).encode()) if isinstance(part, float) else part for part in parts])
     try:
-        canonical = _PLAIN.encode(written)
+        canonical = _PLAIN.encode(parts)
     except UnicodeEncodeError:
         return content_id(prefix, *parts)
     return f"{prefix}_{hashlib.blake2b(canonical, digest_size=12).hexdigest()}"

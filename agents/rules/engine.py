@@ -10,9 +10,10 @@ alone ("heart size is unchanged") gives way to any other mention of the finding.
 
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from teachback.agents.rules.lexicon import Lexicon, Meaning, Sort, Unit
 from teachback.agents.rules.measured import measurements
@@ -49,8 +50,7 @@ _LEADS = Sort.CUE | Sort.DEGREE | Sort.SIDE
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(Struct, frozen=True, gc=False):
     """One mention of a finding.
 
     Attributes:
@@ -110,6 +110,7 @@ class RuleEngine:
         self._unread = frozenset(self.ruleset.cues.unread_headings)
         self._remembering = lru_cache(maxsize=remember)(self._read)
         self._spelling = lru_cache(maxsize=min(remember, REMEMBERED_SPELLINGS))(self._spell)
+        self._saying = lru_cache(maxsize=remember)(self._said)
         self._bounding = lru_cache(maxsize=min(remember, REMEMBERED_TEXTS))(_bounds)
 
     def mentions(self, section: str, text: str) -> list[Mention]:
@@ -180,7 +181,9 @@ class RuleEngine:
         if at is None:
             return "present", ""
         first, last = bounds[at]
-        status, cue = self._said(text[first:last], start - first, min(end, last) - first)
+        sentence = text[first:last]
+        say = self._saying if len(sentence) <= LONGEST_REMEMBERED else self._said
+        status, cue = say(sentence, start - first, min(end, last) - first)
         if status in ("present", "uncertain") and at + 1 < len(bounds):
             behind = text[slice(*bounds[at + 1])]
             opening = words(behind[:MAX_WORD_LENGTH])[:1]

@@ -55,12 +55,13 @@ _new_word = tuple.__new__  # half the cost of the class's own constructor, for t
 
 def words(sentence: str) -> list[Word]:
     """Split a sentence into words and signs; hyphens separate, dashes become colons, masks become `MASK`."""
-    found = []
-    for match in _WORD.finditer(sentence):
-        start, end = match.span()
-        spelled = sentence[start:end]
-        form = ASKED if spelled == "?" and _asks_ahead(sentence, start) else _form(spelled)
-        found.append(_new_word(Word, (form, start, end)))
+    spans = [match.span() for match in _WORD.finditer(sentence)]
+    found = [_new_word(Word, (_form(sentence[start:end]), start, end)) for start, end in spans]
+    if "?" in sentence:
+        found = [
+            Word(ASKED, word.start, word.end) if word.form == "?" and _asks_ahead(sentence, word.start) else word
+            for word in found
+        ]
     return found
 
 

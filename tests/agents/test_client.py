@@ -1,8 +1,10 @@
 """The client against real servers on loopback that fail in each of the ways that endpoints fail."""
 
 import asyncio
+import gc
 import json
 import time
+import traceback
 from dataclasses import replace
 
 import pytest
@@ -220,6 +222,53 @@ def test_an_endpoint_that_is_not_there_stops_the_run_at_the_first_contact(memory
         asyncio.run(scenario())
     assert not isinstance(caught.value, TeacherReplyError)
     assert "start the server" in caught.value.remedy
+
+
+def test_an_error_that_stops_the_run_is_told_to_everybody_who_asked_and_does_not_grow(
+    memory_cache, unused_tcp_port_url, caplog
+):
+    async def scenario():
+        settings = LLMSettings(base_url=unused_tcp_port_url, max_attempts=1, **FAST)
+        async with LLMClient(settings, memory_cache) as client:
+            asked = [asyncio.create_task(client.complete(request_of(str(n)), egress="any")) for n in range(300)]
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            for task in asked[::2]:
+                task.cancel()  # as the first error of a chunk does to its other reports
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    errors = [error for error in asyncio.run(scenario()) if not isinstance(error, asyncio.CancelledError)]
+    gc.collect()  # asyncio complains of an error that nobody took when its task goes
+    assert len(errors) >= 150
+    assert {type(error) for error in errors} == {TeacherError}
+    assert all("cannot be reached" in error.message and error.remedy for error in errors)
+    assert max(len(list(traceback.walk_tb(error.__traceback__))) for error in errors) < 20
+    assert caplog.messages == []
+
+
+def test_a_proxy_of_the_environment_is_used_for_other_hosts_and_never_for_this_machine(
+    memory_cache, serve_chat, say, monkeypatch
+):
+    asked = []
+
+    async def proxy(request):
+        asked.append(str(request.url))
+        return say("{}")
+
+    async def direct(request):
+        return say("{}")
+
+    async def scenario():
+        async with serve_chat(proxy) as at, serve_chat(direct) as here:
+            monkeypatch.setenv("HTTP_PROXY", at.removesuffix("/v1"))
+            monkeypatch.setenv("http_proxy", at.removesuffix("/v1"))
+            monkeypatch.setenv("no_proxy", "")
+            far = LLMSettings(base_url="http://llm.invalid/v1", allow_egress_to=frozenset({"llm.invalid"}), **FAST)
+            for settings in (far, LLMSettings(base_url=here, **FAST)):
+                async with LLMClient(settings, memory_cache) as client:
+                    await client.complete(request_of(settings.base_url), egress="any")
+
+    asyncio.run(scenario())
+    assert asked == ["http://llm.invalid/v1/chat/completions"]
 
 
 @pytest.fixture

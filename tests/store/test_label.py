@@ -1,9 +1,11 @@
 import math
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from teachback.store.label import (
     CHEXPERT_OBSERVATIONS,
@@ -79,7 +81,7 @@ def test_no_finding_never_depends_on_support_devices(statuses: dict[str, Status]
 
 @given(labels)
 def test_the_same_verdict_has_the_same_id(label: Label) -> None:
-    assert replace(label).label_id == label.label_id
+    assert label.changed().label_id == label.label_id
     assert label.label_id.startswith("lab_")
     assert len(label.label_id) == 28
 
@@ -104,17 +106,36 @@ def test_another_verdict_has_another_id(one: Label, other: Label) -> None:
 
 @given(st.floats(0, 1))
 def test_confidence_counts_to_six_digits(confidence: float) -> None:
-    label = replace(LABEL, confidence=confidence)
-    assert replace(LABEL, confidence=round(confidence, 6)).label_id == label.label_id
+    label = LABEL.changed(confidence=confidence)
+    assert LABEL.changed(confidence=round(confidence, 6)).label_id == label.label_id
 
 
 def test_notes_rounds_and_probabilities_are_no_part_of_the_id() -> None:
-    noted = replace(LABEL, confidence_note="calibrated", round_id="rnd_1", probs={"present": 0.9, "absent": 0.1})
+    noted = LABEL.changed(confidence_note="calibrated", round_id="rnd_1", probs={"present": 0.9, "absent": 0.1})
     assert noted.label_id == LABEL.label_id
 
 
 def test_a_call_is_part_of_the_id() -> None:
-    assert replace(LABEL, llm_call_id="call_1").label_id != replace(LABEL, llm_call_id="call_2").label_id
+    assert LABEL.changed(llm_call_id="call_1").label_id != LABEL.changed(llm_call_id="call_2").label_id
+
+
+@given(labels)
+def test_a_label_goes_into_another_process_and_back_with_its_id(label: Label) -> None:
+    known = label.label_id
+    back = msgspec.msgpack.decode(msgspec.msgpack.encode(label), type=Label)
+    assert back == label
+    assert back._known_id == known
+    assert label.changed(target=label.target + "x").label_id != known  # an id is no heritage
+    assert {label, back} == {label}
+
+
+def test_a_label_is_saved_and_shown_by_its_fields_as_langgraph_does() -> None:
+    label = LABEL.changed(evidence=(Evidence("findings", 0, 4, "text"),))
+    serializer = JsonPlusSerializer(
+        allowed_msgpack_modules=[("teachback.store.label", "Label"), ("teachback.store.label", "Evidence")]
+    )
+    back = serializer.loads_typed(serializer.dumps_typed({"votes": [label]}))["votes"][0]
+    assert (back.label_id, back.target, back.evidence[0].quote) == (label.label_id, "Edema", "text")
 
 
 def test_an_unfound_quote_is_ungrounded() -> None:
