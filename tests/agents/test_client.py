@@ -112,7 +112,8 @@ def test_retry_after_holds_back_every_request(memory_cache, serve_chat, say):
     async def scenario():
         async with serve_chat(handler) as url, LLMClient(LLMSettings(base_url=url, **FAST), memory_cache) as client:
             first = asyncio.create_task(client.complete(request_of("a"), egress="any"))
-            await asyncio.sleep(0.15)
+            while not (client._limiter and client._limiter._pause_s() > 0):  # until the refusal has come back
+                await asyncio.sleep(0.005)
             await asyncio.gather(first, client.complete(request_of("b"), egress="any"))
 
     asyncio.run(scenario())

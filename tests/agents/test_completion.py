@@ -104,7 +104,7 @@ def one_value_a_token(text: str, places: Sequence[int]) -> list[int]:
     return [*(place % (len(text) + 1) for place in places), *between]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(ANSWERS)
 def test_any_cut_into_tokens_says_the_same(given: Any) -> None:
     said, shares, layout, places = given
@@ -171,7 +171,6 @@ def test_no_bytes_are_too_odd_to_be_read(raw: bytes) -> None:
     assert read_completion(raw).choices == []
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=5
@@ -244,7 +243,7 @@ def changed(place: Sequence[Any], value: Any) -> Any:
     return body
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(PLACES), JSON)
 def test_an_answer_with_anything_in_any_place_is_read_or_refused(place: Any, value: Any) -> None:
     def said(answer: Answer) -> list[Shares]:

@@ -15,7 +15,7 @@ LABELER = RuleLabeler()
 TEXTS = st.text('",\r\n\t a\u00e9\u2028\U0001f4a8', max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example(["a\rb"])  # a lone carriage return ends a row unless it is quoted
 @given(st.lists(TEXTS, min_size=1, max_size=6))
 def test_chexpert_labelers_layout_gives_each_text_back(texts: list[str]) -> None:

@@ -158,7 +158,7 @@ def test_masks_and_abbreviations_are_words() -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.text(max_size=400), st.lists(PIECES, max_size=80).map(" ".join)))
 def test_any_text_is_safe_and_every_quote_stands_in_it(text: str) -> None:
     for mention in ENGINE.mentions("text", text):

@@ -209,7 +209,7 @@ def test_a_file_that_is_not_what_it_claims_writes_nothing(tmp_path: Path, name: 
             assert store.connection.execute(f"SELECT count(*) FROM {written}").fetchall() == [(0,)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(content=st.binary(max_size=300), form=st.sampled_from(["csv", "jsonl", "parquet", "csv.gz"]))
 def test_any_bytes_are_refused_or_named(tmp_path_factory: pytest.TempPathFactory, content: bytes, form: str) -> None:
     file = table(tmp_path_factory.mktemp("any"), content, f"t.{form}")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.store.judged_store import LLM, judged_store
 
@@ -34,7 +34,6 @@ def test_figures_by_hand() -> None:
     assert found.ece.low <= found.ece.value <= found.ece.high
 
 
-@settings(deadline=None)  # the first example imports scikit-learn
 @given(shares)
 def test_brier_is_that_of_scikit_learn(cells: list[tuple[float, bool]]) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
@@ -42,7 +41,6 @@ def test_brier_is_that_of_scikit_learn(cells: list[tuple[float, bool]]) -> None:
     assert measured(cells).brier.value == pytest.approx(expected, abs=1e-6)
 
 
-@settings(deadline=None)  # the first example imports scikit-learn
 @given(shares)
 def test_the_curve_is_that_of_scikit_learn(cells: list[tuple[float, bool]]) -> None:
     calibration = pytest.importorskip("sklearn.calibration")

@@ -122,7 +122,7 @@ def test_no_items_and_items_without_votes() -> None:
     np.testing.assert_allclose(fit.posteriors[4], fit.priors[0], atol=1e-5)  # nothing but the priors tells of it
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     arrays(np.int8, st.tuples(st.integers(1, 25), st.integers(2, 4)), elements=st.integers(-1, 3)),
     st.integers(0, 2),
