@@ -1,6 +1,6 @@
 """How a call is recorded: what it said, what it cost, or why it failed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,8 +48,9 @@ def record_answer(attempted: Attempted, response: Response[Any], settings: LLMSe
     if cost is None and sent is not None and returned is not None:
         known = model if prices.price_of(model) else settings.model
         cost = prices.cost_usd(known, sent, response.cached_tokens, returned)
-    return replace(
-        _record(attempted, model),
+    return _record(
+        attempted,
+        model,
         response=response.kept,
         prompt_tokens=sent,
         cached_tokens=response.cached_tokens,
@@ -61,10 +62,20 @@ def record_answer(attempted: Attempted, response: Response[Any], settings: LLMSe
 
 def record_failure(attempted: Attempted, model: str, error: str) -> LLMCall:
     """Record a request that got no answer."""
-    return replace(_record(attempted, model), error=error)
+    return _record(attempted, model, error=error)
 
 
-def _record(attempted: Attempted, model: str) -> LLMCall:
+def _record(
+    attempted: Attempted,
+    model: str,
+    *,
+    response: str | None = None,
+    prompt_tokens: int | None = None,
+    cached_tokens: int | None = None,
+    completion_tokens: int | None = None,
+    cost_usd: float | None = None,
+    error: str | None,
+) -> LLMCall:
     request = attempted.request
     return LLMCall(
         llm_call_id=attempted.request_hash,
@@ -72,14 +83,14 @@ def _record(attempted: Attempted, model: str) -> LLMCall:
         prompt_id=request.prompt_id,
         agent=request.agent,
         report_id=request.report_id,
-        response=None,
-        prompt_tokens=None,
-        cached_tokens=None,
-        completion_tokens=None,
-        cost_usd=None,
+        response=response,
+        prompt_tokens=prompt_tokens,
+        cached_tokens=cached_tokens,
+        completion_tokens=completion_tokens,
+        cost_usd=cost_usd,
         latency_ms=attempted.latency_ms,
         attempts=attempted.attempts,
-        error=None,
+        error=error,
         created_at=datetime.now(UTC),
         retries=attempted.retries,
         repaired=attempted.repaired,

@@ -126,7 +126,7 @@ class RuleEngine:
         last = 0
         for start, end in self._bounding(text):
             sentence = text[start:end]
-            heading = self._heading.match(sentence)
+            heading = self._heading.match(sentence) if ":" in sentence else None
             if heading:
                 unread, filled = heading[1].lower() in self._unread, heading.end() < len(sentence)
             elif unread:

@@ -36,6 +36,7 @@ _UNFINISHED = frozenset(
 )
 _MASK = re.compile(r"x{3,}|__+")
 _ABBREVIATIONS = frozenset({"vs", "dr", "mr", "mrs", "ms", "approx", "e.g", "i.e", "eg", "ie", "cf"})
+_ABBREVIATED = frozenset({"", *(word[-1] for word in _ABBREVIATIONS)})  # what stands before such a word's full stop
 # Places where a sentence may end; every alternative is one sign and a look-ahead, so the search is linear.
 _BREAK = re.compile(r"""[.!?](?=[\s"')\].!?]|$|[A-Z])|\n|;""")
 _HEADING = re.compile(r"\b[A-Z][A-Za-z]{3,15}(?: [A-Za-z]{2,12}){0,3}:")
@@ -102,6 +103,9 @@ def _ends_sentence(text: str, match: re.Match[str], punctuated: bool) -> bool:
     if match[0] == "?" and text[max(0, match.start() - 1) : match.start()] in ("", " ", "\n", "\t"):
         return False  # it stands before what is asked: "opacity ? pneumonia"
     if match[0] != ".":
+        return True
+    last = text[match.start() - 1 : match.start()]
+    if last.lower() not in _ABBREVIATED and not last.isspace():
         return True
     before = text[max(0, match.start() - 8) : match.start()].split()
     return not before or before[-1].lower().lstrip("(") not in _ABBREVIATIONS
