@@ -23,6 +23,7 @@ __all__ = ["entry_spans", "string_spans", "token_starts", "value_probabilities"]
 
 Path = tuple[str | int, ...]
 
+MOST_REMEMBERED = 4096  # continuations of each list of values
 _JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
@@ -107,7 +108,7 @@ def value_probabilities(
     """
     begin, end = span
     said = text[begin:end]
-    allowed = tuple(values)
+    allowed, open_to = len(values), _continuations(tuple(values))
     mass = dict.fromkeys(values, 0.0)
     path = 1.0  # probability of what was said of the value so far
     for index in _overlapping(starts, begin, end):
@@ -117,12 +118,12 @@ def value_probabilities(
         for other, logprob in token.alternatives:
             if other == token.token or not other.startswith(before):
                 continue
-            left_open = _left_open(prefix + other[len(before) :], allowed)
-            if len(left_open) < len(allowed):
+            left_open = open_to[prefix + other[len(before) :]]
+            if len(left_open) < allowed:
                 for value in left_open:
                     mass[value] += path * _probability(logprob) / len(left_open)
         path *= _probability(token.logprob)
-        if len(_left_open(prefix + token.token[len(before) :], allowed)) <= 1:
+        if len(open_to[prefix + token.token[len(before) :]]) <= 1:
             break
     mass[said] = mass.get(said, 0.0) + path
     total = sum(mass.values())
@@ -138,11 +139,22 @@ def _overlapping(starts: Sequence[int], begin: int, end: int) -> range:
     return range(bisect_right(starts, begin) - 1, bisect_right(starts, end))
 
 
-@lru_cache(maxsize=4096)
-def _left_open(continuation: str, values: tuple[str, ...]) -> tuple[str, ...]:
-    # A continuation may stop within a value or run past its closing quote.
-    closed = ((value, f'{value}"') for value in values)
-    return tuple(value for value, whole in closed if whole.startswith(continuation) or continuation.startswith(whole))
+class _Continuations(dict[str, tuple[str, ...]]):
+    """The values that a continuation leaves open; it may stop within a value or run past its closing quote."""
+
+    def __init__(self, values: tuple[str, ...]) -> None:
+        super().__init__()
+        self._closed = [(value, f'{value}"') for value in values]
+
+    def __missing__(self, continuation: str) -> tuple[str, ...]:
+        if len(self) >= MOST_REMEMBERED:
+            self.clear()
+        left = [v for v, whole in self._closed if whole.startswith(continuation) or continuation.startswith(whole)]
+        self[continuation] = tuple(left)
+        return self[continuation]
+
+
+_continuations = lru_cache(maxsize=64)(_Continuations)
 
 
 @lru_cache(maxsize=1024)

@@ -137,6 +137,9 @@ class RuleEngine:
             if reading.answer and before:
                 status, cue, rule = reading.answer
                 found[len(found) - len(before) :] = [_answered(mention, status, cue, rule) for mention in before]
+            if not reading.hits:
+                before = []
+                continue
             before = [
                 Mention(
                     hit.finding,

@@ -110,7 +110,10 @@ class Lexicon:
         tree, found, place, count = self._tree, [], 0, len(words)
         while place < count:
             branch = tree.get(forms[place])
-            match = _longest(branch, forms, place + 1) if branch is not None else None
+            match = None
+            # Most words that some phrase begins with begin none here.
+            if branch is not None and (_ENTRY in branch or forms[place + 1] in branch or GAP in branch):
+                match = _longest(branch, forms, place + 1)
             if match is None:
                 place += 1
                 continue

@@ -40,6 +40,7 @@ _ABBREVIATED = frozenset({"", *(word[-1] for word in _ABBREVIATIONS)})  # what s
 # Places where a sentence may end; every alternative is one sign and a look-ahead, so the search is linear.
 _BREAK = re.compile(r"""[.!?](?=[\s"')\].!?]|$|[A-Z])|\n|;""")
 _HEADING = re.compile(r"\b[A-Z][A-Za-z]{3,15}(?: [A-Za-z]{2,12}){0,3}:")
+_BULLETS = "-*\u2022("  # what a bullet begins with, if not with a digit
 _BULLET = re.compile(r"\s*(?:[-*\u2022]|\(?\d{1,2}[.)](?!\d))\s*")
 
 
@@ -128,11 +129,11 @@ def _ends_line(text: str, newline: int, punctuated: bool) -> bool:
 
 def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield a sentence, cut into stretches of at most `MAX_WORDS` words where it is longer."""
-    bullet = _BULLET.match(text, start, end)
-    if bullet:
-        start = bullet.end()
     while start < end and text[start].isspace():
         start += 1
+    if start < end and (text[start] in _BULLETS or text[start].isdigit()):
+        bullet = _BULLET.match(text, start, end)
+        start = bullet.end() if bullet else start
     while end > start and text[end - 1].isspace():
         end -= 1
     if end - start > MAX_WORDS:
