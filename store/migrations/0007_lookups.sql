@@ -151,6 +151,34 @@ QUALIFY row_number() OVER (
     PARTITION BY l.labeler_id, l.report_id, l.task, l.target
     ORDER BY coalesce(d.decided_at, l.created_at) DESC, l.label_id) = 1;
 
+-- What each teacher says of a target, as before; open verdicts stand among the votes, so that who asks of one report has one
+-- report read.
+CREATE OR REPLACE VIEW teacher_labels AS
+WITH votes AS (
+    SELECT c.teacher_id, l.*, m.seat, m.place, l.status = 'unmentioned' AND l.scope <> 'full' AS silent,
+        false AS is_open
+    FROM committed c
+    JOIN teacher_members m USING (teacher_id)
+    JOIN labels l ON l.report_id = c.report_id AND l.labeler_id = m.labeler_id
+    UNION ALL BY NAME
+    SELECT m.teacher_id, a.report_id, a.task, a.target, a.labeler_id, true AS is_open
+    FROM adjudications a JOIN teacher_members m ON m.labeler_id = a.labeler_id
+    QUALIFY row_number() OVER (
+        PARTITION BY m.teacher_id, a.report_id, a.task, a.target ORDER BY a.created_at DESC, a.adjudication_id) = 1
+        AND a.verdict = 'cannot_tell'
+),
+first_votes AS (
+    SELECT * FROM votes
+    QUALIFY row_number() OVER (
+        PARTITION BY teacher_id, report_id, task, target
+        ORDER BY is_open DESC, seat = 'labeler', seat = 'labeler' AND silent, place DESC, created_at DESC, label_id) = 1
+)
+SELECT v.* EXCLUDE (seat, place, silent, is_open),
+    CASE seat WHEN 'adjudicator' THEN 'adjudicated' WHEN 'aggregator' THEN 'aggregated' ELSE b.kind END AS decided_by
+FROM first_votes v
+JOIN labelers b USING (labeler_id)
+WHERE NOT v.is_open;
+
 COMMENT ON MACRO TABLE label_lineage IS 'Where a label comes from, and what came after it: one row, or none where there is no such label. In a large store it is found at once where its report is named too: report := ''...''.
 label_id: The label.
 report_id: Its report.
@@ -243,3 +271,24 @@ COMMENT ON COLUMN human_labels."created_at" IS 'When it was written. Of two labe
 COMMENT ON COLUMN human_labels."icd10_check" IS 'What a table of ICD-10-CM says of the code: billable, category (too short to bill) or unknown; NULL where there is no code or nobody looked.';
 COMMENT ON COLUMN human_labels."reviewer" IS 'The person''s name.';
 COMMENT ON COLUMN human_labels."decided_at" IS 'When it was decided, for a reviewer; else when it was written.';
+COMMENT ON VIEW teacher_labels IS 'What each teacher says of a target: the decider''s label, else its labelers'' vote, the last labeler''s where they differ; none where the adjudicator could not tell.';
+COMMENT ON COLUMN teacher_labels."teacher_id" IS 'The teacher; joins teachers.';
+COMMENT ON COLUMN teacher_labels."label_id" IS 'The label; joins labels.';
+COMMENT ON COLUMN teacher_labels."report_id" IS 'The report; joins reports.';
+COMMENT ON COLUMN teacher_labels."task" IS 'findings (the closed set of 13) or diseases (open-ended).';
+COMMENT ON COLUMN teacher_labels."target" IS 'What is labelled: one of the 13 findings, or a disease phrase.';
+COMMENT ON COLUMN teacher_labels."icd10" IS 'ICD-10-CM code as it was given; NULL for findings.';
+COMMENT ON COLUMN teacher_labels."status" IS 'present, absent, uncertain or unmentioned.';
+COMMENT ON COLUMN teacher_labels."confidence" IS 'Probability of the status, 0 to 1; NULL where the labeler has none, with the reason in confidence_note.';
+COMMENT ON COLUMN teacher_labels."confidence_source" IS 'Where the confidence comes from: logprob, vote, self_report or rule; NULL where there is none.';
+COMMENT ON COLUMN teacher_labels."confidence_note" IS 'Why there is no confidence, or what it means.';
+COMMENT ON COLUMN teacher_labels."probs" IS 'Probability of each status, where the labeler gives all four.';
+COMMENT ON COLUMN teacher_labels."evidence" IS 'The spans that it rests on: section, offsets in that section (-1 where the quote is not in the report), the words, and the cue.';
+COMMENT ON COLUMN teacher_labels."scope" IS 'The sections that it was made from: impression, full (findings and impression) or mimic (impression, else findings, else the last paragraph).';
+COMMENT ON COLUMN teacher_labels."labeler_id" IS 'Who gave it; joins labelers.';
+COMMENT ON COLUMN teacher_labels."run_id" IS 'The run that wrote it; joins runs.';
+COMMENT ON COLUMN teacher_labels."round_id" IS 'The round whose student gave it; joins rounds; NULL for all others.';
+COMMENT ON COLUMN teacher_labels."llm_call_id" IS 'The call that gave it; joins llm_calls; NULL where none did.';
+COMMENT ON COLUMN teacher_labels."created_at" IS 'When it was written. Of two labels by one labeler on one target the later holds.';
+COMMENT ON COLUMN teacher_labels."icd10_check" IS 'What a table of ICD-10-CM says of the code: billable, category (too short to bill) or unknown; NULL where there is no code or nobody looked.';
+COMMENT ON COLUMN teacher_labels."decided_by" IS 'adjudicated, aggregated, or the kind of the labeler whose vote stands.';

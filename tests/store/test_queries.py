@@ -95,8 +95,8 @@ def test_disagreements_count_two_labelers_once_however_many_teachers_they_sit_in
     connection, _ = open_snapshot(path)
     with connection:
         found = rows(connection, "disagreements", "target", "labeler", "other", "targets", "differ")
-    # The two prompts of one model have one name, and are two labelers all the same. Edema: the rules differ from the old
-    # prompt on both reports, from the new one on r2, and the two prompts from each other on r1.
+    # The two prompts of one model have one name, and are two labelers all the same. Edema: the rules differ from the
+    # old prompt on both reports, from the new one on r2, and the two prompts from each other on r1.
     assert sorted(found) == [
         ("Edema", "llm:m", "llm:m", 2, 1),
         ("Edema", "rule", "llm:m", 2, 1),
