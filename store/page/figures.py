@@ -18,15 +18,15 @@ __all__ = ["finding_page", "labelers", "pairs_of_reviewers", "prompt_page", "pro
 
 EXAMPLES = 5  # of each labeler and kind of error; all are a question on the SQL page
 _CODES: dict[str, int] = {status: code for code, status in enumerate(STATUSES)}
-# Students of several rounds have one name, so theirs is told with the round; a model under several prompts likewise.
+# Students of several rounds have one name, so theirs is told with the round; others of one name with their prompt and id.
 _NAMED = """(
     SELECT b.labeler_id, b.kind, b.name || CASE
         WHEN any_value(r."round") IS NOT NULL THEN ' round ' || any_value(r."round") || ' ' || any_value(r.arm)
         WHEN count(*) OVER (PARTITION BY b.name) > 1
-            THEN ' ' || coalesce(any_value(p.name) || ' ' || substr(b.prompt_id, 5, 6), left(b.version, 8))
+            THEN coalesce(' ' || any_value(p.name), '') || ' ' || substr(b.labeler_id, 5, 6)
         ELSE '' END AS name
     FROM labelers b LEFT JOIN rounds r USING (labeler_id) LEFT JOIN prompts p ON p.prompt_id = b.prompt_id
-    GROUP BY b.labeler_id, b.kind, b.name, b.prompt_id, b.version
+    GROUP BY b.labeler_id, b.kind, b.name
 )"""
 _JUDGED = """
 FROM curated_labels c JOIN labels l USING (report_id, task, target) JOIN labelers b ON b.labeler_id = l.labeler_id

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.store.audited_store import NEW, OLD
 from tests.store.page import rounds_store
 
 from teachback.store.page import figures
@@ -70,7 +71,9 @@ def test_reasons_that_differ_in_figures_alone_are_one_line(sight: Sight) -> None
 def test_labelers_of_one_name_are_told_apart(sight: Sight) -> None:
     names = [row["name"] for row in figures.labelers(sight)]
     assert "student:tiny round 1 feedback" in names
-    assert {"llm:m old old", "llm:m new new", "rule"} <= set(names)  # two prompts of one model, by name and id
+    # Two prompts of one model are told by the prompt's name and the labeler's id.
+    prompted = {f"llm:m {name} {one.labeler_id[4:10]}" for name, one in (("old", OLD), ("new", NEW))}
+    assert prompted | {"rule"} <= set(names)
     assert len(names) == len(set(names))
 
 
