@@ -18,7 +18,7 @@ __all__ = ["finding_page", "labelers", "pairs_of_reviewers", "prompt_page", "pro
 
 EXAMPLES = 5  # of each labeler and kind of error; all are a question on the SQL page
 _CODES: dict[str, int] = {status: code for code, status in enumerate(STATUSES)}
-# Students of several rounds have one name, so theirs is told with the round; others of one name with their prompt and id.
+# Students of several rounds have one name, so theirs is told with the round; others of one name with prompt and id.
 _NAMED = """(
     SELECT b.labeler_id, b.kind, b.name || CASE
         WHEN any_value(r."round") IS NOT NULL THEN ' round ' || any_value(r."round") || ' ' || any_value(r.arm)
