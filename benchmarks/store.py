@@ -83,6 +83,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> None:
     )
     print(f"         seed {options.seed}, {machine}\n")
     figures: dict[str, Any] = {"benchmark": "store", "machine": machine, "seed": options.seed}
+    figures["load"] = [round(busy, 1) for busy in os.getloadavg()]  # other work on the machine
     if not options.reuse:
         prepare(store, load)
         figures |= {"reports": load.reports, "readers": options.readers} | _write(store, load, options.readers, folder)
@@ -103,9 +104,9 @@ def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any
     chunks = load.chunks()
     alone = int(ALONE * -(-load.reports // CHUNK))
     with Writer(store) as writer:
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         labels = write_all(writer, islice(chunks, alone))
-        seconds = time.perf_counter() - started
+        seconds, worked = time.perf_counter() - started, time.process_time() - worked
         reading = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(readers)]
         started = time.perf_counter()
         more = write_all(writer, chunks)
@@ -116,6 +117,7 @@ def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any
     ages = sorted(age for reader in told for age in reader["ages"][1:])
     figures: dict[str, Any] = {
         "rows_per_s": round(labels / seconds),
+        "rows_per_cpu_s": round(labels / worked),  # what other work on the machine does not change
         "rows_per_s_with_readers": round(more / beside_s),
         "with_readers_s": round(beside_s, 1),
         "snapshots_opened": sum(reader["opened"] for reader in told),
@@ -125,6 +127,7 @@ def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any
         "stale_s_most": round(ages[-1], 2) if ages else None,
     }
     print(f"written: {labels:,} labels in {seconds:.1f} s: {figures['rows_per_s']:,} rows/s, snapshots included")
+    print(f"         {figures['rows_per_cpu_s']:,} rows a second of CPU time, making the rows and DuckDB included")
     print(f"         {more:,} with {readers} readers at work: {figures['rows_per_s_with_readers']:,} rows/s")
     print(
         f"readers: {figures['snapshots_opened']:,} snapshots opened, {figures['reader_failures']} failures, "
