@@ -1,11 +1,12 @@
 """The store at a million labels and at ten: rows/s written, size, the example queries, and readers while a run writes.
 
-    python benchmarks/store.py [--labels 1000000] [--readers 4] [--repeat 5] [--folder DIR] [--keep]
+    python benchmarks/store.py [--labels 1000000] [--readers 4] [--most 100] [--folder DIR] [--keep] [--reuse]
 
-Writes labels as labeling does (`store_load.py`): most of them alone, the rest while reader processes open the newest
-snapshot again and again, check that it is whole (labels and marks of a chunk are one transaction) and note how old it
-is. Then asks each example query of `store/queries`, and three questions of SQLite and of pandas on Parquet as well. The
-last line is one JSON object.
+Writes labels as labeling does, with calls and verdicts (`store_load.py`): most of them alone, the rest while reader
+processes open the newest snapshot again and again, check that it is whole (labels and marks of a chunk are one
+transaction) and note how old it is. Then adds what a store has besides, rounds and reviewers above all
+(`store_life.py`), and asks each example query of `store/queries` and each measure (`store_asked.py`), and what can be
+asked there of SQLite and of pandas on Parquet as well (`store_others.py`). The last line is one JSON object.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import json
 import os
 import platform
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from store_asked import ask_all, ask_views
+from store_life import write_life
 from store_load import CHUNK, Load, prepare, write_all
+from store_others import ask_others
 
-from teachback.store.asking import ask
-from teachback.store.database import open_snapshot
-from teachback.store.queries import example_queries
+from teachback.store.database import Store, open_snapshot
 from teachback.store.writer import Writer
 
 READER = """
@@ -59,13 +60,6 @@ while not pathlib.Path(until).exists():
 print(json.dumps({"opened": opened, "failed": failed, "broken": broken, "ages": ages, "seconds": seconds}))
 """
 ALONE = 0.6  # of the chunks are written without readers
-# The same question in three languages; those of the other queries that need lists, structs or views have no like there.
-SQLITE = {
-    "statuses": "SELECT target, status, count(*) FROM labels WHERE task = 'findings' GROUP BY 1, 2",
-    "report": "SELECT target, labeler_id, status FROM labels WHERE report_id = ?",
-    "disagreements": "SELECT count(*) FROM (SELECT report_id, target FROM labels WHERE task = 'findings' "
-    "GROUP BY 1, 2 HAVING count(DISTINCT status) > 1)",
-}
 
 
 def main() -> None:
@@ -88,18 +82,20 @@ def _measure(options: argparse.Namespace, folder: Path) -> None:
         f"{options.readers} readers"
     )
     print(f"         seed {options.seed}, {machine}\n")
-    prepare(store, load)
-    written = _write(store, load, options.readers, folder)
-    size = _size(store, load.labels)
-    queries = _ask_all(store, options.repeat)
-    others = _others(store, folder, options.repeat) if options.others else {}
+    figures: dict[str, Any] = {"benchmark": "store", "machine": machine, "seed": options.seed}
+    figures["load"] = [round(busy, 1) for busy in os.getloadavg()]  # other work on the machine
+    if not options.reuse:
+        prepare(store, load)
+        figures |= {"reports": load.reports, "readers": options.readers} | _write(store, load, options.readers, folder)
+        with Store(store) as opened:
+            write_life(opened, load)
+    figures |= _size(store)
+    if options.ask:
+        figures |= {"queries": ask_all(store, options.most), "views": ask_views(store, options.most)}
+    if options.others:
+        figures["others"] = ask_others(store, folder, options.most)
     print()
-    shown = {"labels": load.labels, "reports": load.reports, "seed": options.seed, "readers": options.readers}
-    print(
-        json.dumps(
-            {"benchmark": "store", "machine": machine, **shown, **written, **size, "queries": queries, "others": others}
-        )
-    )
+    print(json.dumps(figures))
 
 
 def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any]:
@@ -108,9 +104,9 @@ def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any
     chunks = load.chunks()
     alone = int(ALONE * -(-load.reports // CHUNK))
     with Writer(store) as writer:
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         labels = write_all(writer, islice(chunks, alone))
-        seconds = time.perf_counter() - started
+        seconds, worked = time.perf_counter() - started, time.process_time() - worked
         reading = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(readers)]
         started = time.perf_counter()
         more = write_all(writer, chunks)
@@ -121,6 +117,7 @@ def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any
     ages = sorted(age for reader in told for age in reader["ages"][1:])
     figures: dict[str, Any] = {
         "rows_per_s": round(labels / seconds),
+        "rows_per_cpu_s": round(labels / worked),  # what other work on the machine does not change
         "rows_per_s_with_readers": round(more / beside_s),
         "with_readers_s": round(beside_s, 1),
         "snapshots_opened": sum(reader["opened"] for reader in told),
@@ -130,6 +127,7 @@ def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any
         "stale_s_most": round(ages[-1], 2) if ages else None,
     }
     print(f"written: {labels:,} labels in {seconds:.1f} s: {figures['rows_per_s']:,} rows/s, snapshots included")
+    print(f"         {figures['rows_per_cpu_s']:,} rows a second of CPU time, making the rows and DuckDB included")
     print(f"         {more:,} with {readers} readers at work: {figures['rows_per_s_with_readers']:,} rows/s")
     print(
         f"readers: {figures['snapshots_opened']:,} snapshots opened, {figures['reader_failures']} failures, "
@@ -139,138 +137,34 @@ def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any
     return figures
 
 
-def _size(store: Path, labels: int) -> dict[str, Any]:
+def _size(store: Path) -> dict[str, Any]:
     connection, _ = open_snapshot(store)
     with connection:
+        labels = connection.execute("SELECT count(*) FROM labels").fetchall()[0][0]
         blocks = connection.execute(
             "SELECT count(DISTINCT block_id) FROM pragma_storage_info('labels') WHERE persistent"
         ).fetchall()[0][0]
     figures = {
+        "labels": labels,
         "file_mib": round(store.stat().st_size / 2**20),
         "bytes_per_label": round(store.stat().st_size / labels, 1),
     }
     figures["table_bytes_per_label"] = round(blocks * 262_144 / labels, 1)
     print(
-        f"size: {figures['file_mib']:,} MiB, {figures['bytes_per_label']} bytes a label with reports and all, "
-        f"{figures['table_bytes_per_label']} in the table of labels"
+        f"size: {labels:,} labels, {figures['file_mib']:,} MiB: {figures['bytes_per_label']} bytes a label with "
+        f"reports, raw answers and all, {figures['table_bytes_per_label']} in the table of labels"
     )
     return figures
-
-
-def _ask_all(store: Path, repeat: int) -> list[dict[str, Any]]:
-    print(f"\n{'query':24}{'waits':>6}{'rows':>9}{'p50 ms':>10}{'p99 ms':>10}")
-    shown = []
-    for query in example_queries():
-        connection, _ = open_snapshot(store)
-        with connection:
-            values = _values(connection)
-            sql = query.sql(
-                {name: value for name, value in values.items() if name in {p.name for p in query.parameters}}
-            )
-            seconds, rows = [], 0
-            for _ in range(repeat):
-                started = time.perf_counter()
-                rows = sum(1 for _ in ask(connection, sql).rows())
-                seconds.append(time.perf_counter() - started)
-        seconds.sort()
-        figures = {
-            "name": query.name,
-            "waits": query.waits,
-            "rows": rows,
-            "p50_ms": round(1000 * statistics.median(seconds), 1),
-        }
-        figures["p99_ms"] = round(1000 * seconds[-1], 1)
-        shown.append(figures)
-        print(
-            f"{query.name:24}{'yes' if query.waits else '':>6}{rows:>9,}{figures['p50_ms']:>10}{figures['p99_ms']:>10}"
-        )
-    slow = [query["name"] for query in shown if query["waits"] and query["p50_ms"] > 100]
-    print(f"over 100 ms among those that a person waits for: {', '.join(slow) or 'none'}")
-    return shown
-
-
-def _values(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Return what the parameters of queries on one thing are set to: a report in the middle, and a label of it."""
-    report = connection.execute(
-        "SELECT report_id FROM reports ORDER BY report_id LIMIT 1 OFFSET (SELECT count(*) // 2 FROM reports)"
-    )
-    report_id = report.fetchall()[0][0]
-    label = connection.execute("SELECT label_id FROM labels WHERE report_id = ? LIMIT 1", [report_id]).fetchall()[0][0]
-    return {"report": report_id, "label": label}
-
-
-def _others(store: Path, folder: Path, repeat: int) -> dict[str, Any]:
-    """Ask three questions of DuckDB, of SQLite with the indexes they want, and of pandas on the Parquet file."""
-    connection, _ = open_snapshot(store)
-    parquet = folder / "labels.parquet"
-    with connection:
-        report_id = _values(connection)["report"]
-        plain = "SELECT label_id, report_id, task, target, status, labeler_id, confidence FROM labels"
-        connection.execute(f"COPY ({plain}) TO '{parquet}' (FORMAT parquet)")
-        ours = {
-            name: _timed(repeat, lambda sql=sql: connection.execute(sql, [report_id] if "?" in sql else []).fetchall())
-            for name, sql in SQLITE.items()
-        }
-        lite = sqlite3.connect(folder / "labels.sqlite")
-        lite.execute("CREATE TABLE labels (label_id, report_id, task, target, status, labeler_id, confidence)")
-        reader = connection.sql(plain).to_arrow_reader(50_000)
-        for batch in reader:
-            lite.executemany(
-                "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?)",
-                zip(*(column.to_pylist() for column in batch.columns), strict=True),
-            )
-    lite.execute("CREATE INDEX by_report ON labels (report_id)")
-    lite.commit()
-    theirs = {
-        name: _timed(repeat, lambda sql=sql: lite.execute(sql, [report_id] if "?" in sql else []).fetchall())
-        for name, sql in SQLITE.items()
-    }
-    lite.close()
-    frames = _pandas(parquet, report_id, repeat)
-    print(f"\n{'the same question, ms':24}{'DuckDB':>10}{'SQLite':>10}{'pandas':>10}")
-    for name in SQLITE:
-        print(f"{name:24}{ours[name]:>10.1f}{theirs[name]:>10.1f}{frames[name]:>10.1f}")
-    return {"duckdb_ms": ours, "sqlite_ms": theirs, "pandas_ms": frames}
-
-
-def _pandas(parquet: Path, report_id: str, repeat: int) -> dict[str, float]:
-    import pandas as pd
-
-    def statuses() -> object:
-        frame = pd.read_parquet(parquet, columns=["task", "target", "status"])
-        return frame[frame["task"] == "findings"].groupby(["target", "status"]).size()
-
-    def report() -> object:
-        return pd.read_parquet(
-            parquet, columns=["target", "labeler_id", "status"], filters=[("report_id", "==", report_id)]
-        )
-
-    def disagreements() -> object:
-        frame = pd.read_parquet(parquet, columns=["report_id", "task", "target", "status"])
-        found = frame[frame["task"] == "findings"].groupby(["report_id", "target"])["status"].nunique()
-        return int((found > 1).sum())
-
-    return {
-        name: _timed(1 if name == "disagreements" else repeat, run)
-        for name, run in (("statuses", statuses), ("report", report), ("disagreements", disagreements))
-    }
-
-
-def _timed(repeat: int, run: Any) -> float:
-    seconds = []
-    for _ in range(repeat):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    return round(1000 * statistics.median(seconds), 1)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=int, default=1_000_000, help="about how many")
     parser.add_argument("--readers", type=int, default=4, help="processes that read meanwhile")
-    parser.add_argument("--repeat", type=int, default=5, help="how often each query is asked")
+    parser.add_argument("--most", type=int, default=100, help="how often a quick query is asked")
     parser.add_argument("--no-others", dest="others", action="store_false", help="leave SQLite and pandas out")
+    parser.add_argument("--no-queries", dest="ask", action="store_false", help="leave queries and measures out")
+    parser.add_argument("--reuse", action="store_true", help="ask of the store that an earlier run left in --folder")
     parser.add_argument("--folder", help="where the store is made; a temporary folder when left out")
     parser.add_argument("--keep", action="store_true", help="leave it there")
     parser.add_argument("--seed", type=int, default=0)

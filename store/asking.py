@@ -76,7 +76,7 @@ def explained(error: Exception) -> SettingError:
         remedy = "the snapshot can only be read; labels are written by the commands that make them"
     elif "disabled by configuration" in message or "locked" in message:
         remedy = "a query sees the snapshot alone; write files with `teachback sql --csv` or `teachback export`"
-    elif "memory" in message.lower() and "limit" in message.lower():
+    elif message.startswith("Out of Memory"):
         remedy = "ask for less at once, or ask with `teachback sql`, which has the machine's memory"
     elif "INTERRUPT" in message:
         remedy = "ask for less at once, or ask with `teachback sql`, which has no time limit"

@@ -55,7 +55,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "audit_strata": ("plan_id", "stratum"),
     "audit_items": ("plan_id", "label_id"),
 }
-PATIENCE_S = 2.0  # who only hands something in holds the store for a fraction of it
+PATIENCE_S = 10.0  # who only hands something in holds a small store for a moment, one of 10 M labels for seconds
 LOCK_PAUSE_S = 0.05
 NO_CHECKPOINT = "1TB"  # of log before DuckDB makes a checkpoint by itself: never, while a snapshot is copied
 

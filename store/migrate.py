@@ -47,8 +47,9 @@ def migrate(connection: duckdb.DuckDBPyConnection, upto: int | None = None) -> i
 
 def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
     """Return the number of the last migration applied, 0 for an empty database."""
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchone()
-    return int(row[0]) if row else 0
+    # To the last row: an answer that is not read to its end keeps the connection to itself.
+    ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchall()
+    return int(version)
 
 
 def latest_version() -> int:

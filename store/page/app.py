@@ -1,5 +1,6 @@
 """The application: addresses, what they show, and what a reviewer's keys do."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -72,7 +73,7 @@ class AuditPage:
                 Route("/state", self._state),
                 Route("/labelers", self._page("labelers.html.jinja", lambda _: {"labelers": figures.labelers(sight)})),
                 Route("/finding/{key:path}", self._page("finding.html.jinja", self._finding)),
-                Route("/rounds", self._page("rounds.html.jinja", lambda _: {"rounds": figures.rounds(sight)})),
+                Route("/rounds", self._page("rounds.html.jinja", lambda _: figures.rounds_page(sight))),
                 Route("/round/{key:path}", self._page("round.html.jinja", self._found(figures.round_page))),
                 Route("/prompts", self._page("prompts.html.jinja", lambda _: {"prompts": figures.prompts(sight)})),
                 Route("/prompt/{key:path}", self._page("prompt.html.jinja", self._found(figures.prompt_page))),
@@ -264,7 +265,7 @@ class AuditPage:
             }
             for name in sorted({step.reviewer for step in steps})
         ]
-        return {"people": people, "pairs": figures.agreement(steps)}
+        return {"people": people, "pairs": figures.pairs_of_reviewers(self.sight, steps)}
 
     def _sql(self, request: Request) -> dict[str, Any]:
         return {"query": request.query_params.get("q", ""), "examples": example_queries()}
@@ -315,6 +316,8 @@ def _templates() -> jinja2.Environment:
     )
     environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
     environment.filters["share"] = lambda value: "" if value is None else f"{value:.3f}".replace("0.", ".", 1)
+    environment.filters["tail"] = lambda path: (path or "").rstrip("/").rsplit("/", 1)[-1]
+    environment.filters["reason"] = lambda told: re.sub(r"^(promoted|rolled back):? *", "", told or "")
     environment.filters["percent"] = lambda value: "" if value is None else f"{value:.1%}"
     return environment
 

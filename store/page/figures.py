@@ -1,20 +1,32 @@
 """What the page tells about a finding, a round, a prompt, and the reviewers: each a query or two."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
-from teachback.store.label import STATUSES
+import numpy as np
+
+from teachback.store.label import FINDINGS, STATUSES
 from teachback.store.page.queue import standing
+from teachback.store.page.round_figures import fetch_round_figures
 from teachback.store.page.sight import Sight, Step
+from teachback.store.page.trend import fetch_charts
+from teachback.store.quality.agreement import Agreement, agreement
+from teachback.store.queries import find_query
 
-__all__ = ["agreement", "finding_page", "labelers", "prompt_page", "prompts", "round_page", "rounds"]
+__all__ = ["finding_page", "labelers", "pairs_of_reviewers", "prompt_page", "prompts", "round_page", "rounds_page"]
 
-EXAMPLES = 12  # of each kind of error
-# Students of several rounds have one name, so theirs is told with the round.
+EXAMPLES = 5  # of each labeler and kind of error; all are a question on the SQL page
+_CODES: dict[str, int] = {status: code for code, status in enumerate(STATUSES)}
+# Students of several rounds have one name, so theirs is told with the round; others of one name with prompt and id.
 _NAMED = """(
-    SELECT b.labeler_id, b.kind,
-        b.name || coalesce(' round ' || any_value(r."round") || ' ' || any_value(r.arm), '') AS name
-    FROM labelers b LEFT JOIN rounds r USING (labeler_id) GROUP BY b.labeler_id, b.kind, b.name
+    SELECT b.labeler_id, b.kind, b.name || CASE
+        WHEN any_value(r."round") IS NOT NULL THEN ' round ' || any_value(r."round") || ' ' || any_value(r.arm)
+        WHEN count(*) OVER (PARTITION BY b.name) > 1
+            THEN coalesce(' ' || any_value(p.name), '') || ' ' || substr(b.labeler_id, 5, 6)
+        ELSE '' END AS name
+    FROM labelers b LEFT JOIN rounds r USING (labeler_id) LEFT JOIN prompts p ON p.prompt_id = b.prompt_id
+    GROUP BY b.labeler_id, b.kind, b.name
 )"""
 _JUDGED = """
 FROM curated_labels c JOIN labels l USING (report_id, task, target) JOIN labelers b ON b.labeler_id = l.labeler_id
@@ -30,11 +42,12 @@ def labelers(sight: Sight) -> list[dict[str, Any]]:
         "judged AS (SELECT l.labeler_id, count(*) FILTER (l.status = 'present' AND c.status = 'present') AS tp, "
         "count(*) FILTER (l.status = 'present' AND c.status <> 'present') AS fp, "
         f"count(*) FILTER (l.status <> 'present' AND c.status = 'present') AS fn {_JUDGED} GROUP BY 1) "
-        "SELECT b.name, b.kind, b.model, b.labeler_id, b.prompt_id, g.labels, g.reports, g.present, j.tp, j.fp, j.fn, "
+        "SELECT m.name, b.kind, b.model, b.labeler_id, b.prompt_id, g.labels, g.reports, g.present, j.tp, j.fp, j.fn, "
         "2 * j.tp / nullif(2 * j.tp + j.fp + j.fn, 0) AS f1, s.round_id "
-        "FROM labelers b JOIN given g USING (labeler_id) LEFT JOIN judged j USING (labeler_id) "
+        f"FROM labelers b JOIN {_NAMED} m USING (labeler_id) JOIN given g USING (labeler_id) "
+        "LEFT JOIN judged j USING (labeler_id) "
         "LEFT JOIN (SELECT labeler_id, any_value(round_id) AS round_id FROM rounds GROUP BY 1) s USING (labeler_id) "
-        "ORDER BY b.kind, b.name, b.labeler_id"
+        "ORDER BY b.kind, m.name, b.labeler_id"
     )
 
 
@@ -52,11 +65,12 @@ def finding_page(sight: Sight, finding: str) -> dict[str, Any]:
         [finding],
     )
     examples = sight.rows(
-        "SELECT b.name, l.report_id, l.status AS said, c.status AS curated, l.confidence, "
-        "l.evidence[1].quote AS quote "
-        f"{_JUDGED} AND c.target = ? AND (l.status = 'present') <> (c.status = 'present') AND b.kind <> 'student' "
-        "QUALIFY row_number() OVER (PARTITION BY b.name, l.status = 'present' ORDER BY l.confidence DESC NULLS LAST, "
-        f"l.report_id) <= {EXAMPLES} ORDER BY ALL",
+        "SELECT n.name, l.report_id, l.status AS said, c.status AS curated, l.confidence, l.evidence[1].quote AS quote "
+        f"{_JUDGED.replace('WHERE', f'JOIN {_NAMED} n ON n.labeler_id = l.labeler_id WHERE')} "
+        "AND c.target = ? AND (l.status = 'present') <> (c.status = 'present') AND b.kind <> 'student' "
+        "AND (l.status <> 'unmentioned' OR l.scope = 'full') "  # who has not read all of the report may be silent
+        "QUALIFY row_number() OVER (PARTITION BY l.labeler_id, l.status = 'present' "
+        f"ORDER BY l.confidence DESC NULLS LAST, l.report_id) <= {EXAMPLES} ORDER BY ALL",
         [finding],
     )
     trend = sight.rows(
@@ -81,11 +95,17 @@ def finding_page(sight: Sight, finding: str) -> dict[str, Any]:
         ],
         "examples": examples,
         "trend": trend,
+        "charts": fetch_charts(sight, finding, "f1"),
+        "all_errors": find_query("wrong_labels").sql({"target": finding, "most": "1000"}),
     }
 
 
-def rounds(sight: Sight) -> list[dict[str, Any]]:
-    """Return all rounds with what was decided of them."""
+def rounds_page(sight: Sight) -> dict[str, Any]:
+    """Return all rounds with what was decided of them, and micro-F1 over them."""
+    return {"rounds": _rounds(sight), "charts": fetch_charts(sight, "all", "micro_f1")}
+
+
+def _rounds(sight: Sight) -> list[dict[str, Any]]:
     return sight.rows(
         'SELECT r.round_id, r.campaign_id, r."round", r.arm, r.base, r.teacher_id, d.promoted, d.reason, '
         "t.trained, t.fed FROM rounds r LEFT JOIN round_decisions d USING (round_id) "
@@ -97,17 +117,15 @@ def rounds(sight: Sight) -> list[dict[str, Any]]:
 
 def round_page(sight: Sight, round_id: str) -> dict[str, Any] | None:
     """Return a round: its decision, its figures, what it trained on, and how right the fed-back labels were."""
-    found = [row for row in rounds(sight) if row["round_id"] == round_id]
+    found = [row for row in _rounds(sight) if row["round_id"] == round_id]
     if not found:
         return None
-    figures = sight.rows(
-        "SELECT subject, split, task, target, metric, n, positives, value, low, high FROM evaluations "
-        "WHERE round_id = ? ORDER BY split, metric, target LIMIT 400",
-        [round_id],
-    )
+    # Reasons hold figures of their own: those that differ in nothing else are one line, with one of them as it stands.
     sources = sight.rows(
-        "SELECT source, selected, reason, count(*) AS n, avg(weight) AS weight FROM training_rows WHERE round_id = ? "
-        "GROUP BY ALL ORDER BY selected DESC, n DESC LIMIT 60",
+        "SELECT source, selected, any_value(reason) AS reason, count(DISTINCT reason) AS reasons, count(*) AS n, "
+        "avg(weight) AS weight FROM training_rows WHERE round_id = ? "
+        "GROUP BY source, selected, regexp_replace(reason, '\\d[\\d.,]*', '#', 'g') "
+        "ORDER BY selected DESC, n DESC LIMIT 60",
         [round_id],
     )
     fed = sight.rows(
@@ -116,7 +134,7 @@ def round_page(sight: Sight, round_id: str) -> dict[str, Any] | None:
         "WHERE t.round_id = ? AND t.source = 'pseudo' AND t.selected GROUP BY 1 ORDER BY n DESC",
         [round_id],
     )
-    return {"round": found[0], "figures": figures, "sources": sources, "fed": fed}
+    return {"round": found[0], "figures": fetch_round_figures(sight, round_id), "sources": sources, "fed": fed}
 
 
 def prompts(sight: Sight) -> list[dict[str, Any]]:
@@ -151,40 +169,58 @@ def prompt_page(sight: Sight, prompt_id: str) -> dict[str, Any] | None:
     return {"prompt": found[0], "bill": bill, "errors": errors, "wrong": wrong}
 
 
-def agreement(steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """Return, for each two reviewers, how often they set the same status, Cohen's kappa, and where they differ."""
+def pairs_of_reviewers(sight: Sight, steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Return, for each two reviewers, how often they set the same status, their kappa, and where they differ."""
     by_reviewer: dict[str, dict[tuple[str, str, str], str]] = {}
     for step in standing(steps):
         if step.action == "set" and step.task and step.target and step.status:
             by_reviewer.setdefault(step.reviewer, {})[step.report_id, step.task, step.target] = step.status
-    names = sorted(by_reviewer)
-    pairs = []
-    for place, first in enumerate(names):
-        for second in names[place + 1 :]:
-            shared = sorted(by_reviewer[first].keys() & by_reviewer[second].keys())
-            both = [(by_reviewer[first][key], by_reviewer[second][key]) for key in shared]
-            if both:
-                pairs.append(
-                    {
-                        "first": first,
-                        "second": second,
-                        "n": len(both),
-                        "equal": sum(one == other for one, other in both),
-                        "kappa": _kappa(both),
-                        "differ": [(*key, *said) for key, said in zip(shared, both, strict=True) if len(set(said)) > 1],
-                    }
-                )
-    return pairs
+    patients = _patients(sight, {key[0] for given in by_reviewer.values() for key in given})
+    return [
+        _pair((first, by_reviewer[first]), (second, by_reviewer[second]), shared, patients)
+        for first, second in combinations(sorted(by_reviewer), 2)
+        if (shared := sorted(by_reviewer[first].keys() & by_reviewer[second].keys()))
+    ]
 
 
-def _kappa(both: Sequence[tuple[str, str]]) -> float | None:
-    """Return Cohen's kappa (1960, doi:10.1177/001316446002000104); None where chance alone would agree always."""
-    n = len(both)
-    equal = sum(one == other for one, other in both) / n
-    chance = sum(
-        sum(one == status for one, _ in both) * sum(other == status for _, other in both) for status in STATUSES
-    ) / (n * n)
-    return None if chance == 1 else (equal - chance) / (1 - chance)
+Said = Mapping[tuple[str, str, str], str]  # (report, task, target) to status
+
+
+def _pair(
+    one: tuple[str, Said], other: tuple[str, Said], shared: Sequence[tuple[str, str, str]], patients: Mapping[str, str]
+) -> dict[str, Any]:
+    both = [(key, one[1][key], other[1][key]) for key in shared]
+    found = _measured([cell for cell in both if cell[0][1] == "findings"], patients)
+    return {
+        "first": one[0],
+        "second": other[0],
+        "n": len(both),
+        "equal": sum(a == b for _, a, b in both),
+        "kappa": found.kappa.as_dict() if found else None,
+        "differ": [(*key, a, b) for key, a, b in both if a != b],
+    }
+
+
+def _measured(cells: Sequence[tuple[tuple[str, str, str], str, str]], patients: Mapping[str, str]) -> Agreement | None:
+    """Return the agreement on findings, its intervals by patient; None where there are none."""
+    if not cells:
+        return None
+    reports = {report_id: row for row, report_id in enumerate(sorted({key[0] for key, _, _ in cells}))}
+    codes = np.full((2, len(reports), len(FINDINGS)), -1, dtype=np.int8)
+    for (report_id, _, target), *said in cells:
+        place = reports[report_id], FINDINGS.index(target)
+        codes[(slice(None), *place)] = [_CODES[status] for status in said]
+    _, clusters = np.unique([patients.get(report_id, report_id) for report_id in reports], return_inverse=True)
+    return agreement(codes[0], codes[1], clusters)
+
+
+def _patients(sight: Sight, reports: Iterable[str]) -> dict[str, str]:
+    rows = sight.rows(
+        "SELECT report_id, subject_id FROM reports WHERE subject_id IS NOT NULL "
+        "AND report_id IN (SELECT unnest(?::VARCHAR[]))",
+        [sorted(reports)],
+    )
+    return {row["report_id"]: row["subject_id"] for row in rows}
 
 
 def _counted(name: str, kind: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

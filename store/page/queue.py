@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from teachback.store.label import FINDINGS
+from teachback.store.label import FINDINGS, STATUSES
 from teachback.store.page.sight import Sight, Step
 
 __all__ = ["REASONS", "Filters", "Item", "ReviewQueue", "standing"]
@@ -37,22 +37,28 @@ READING_SHARE = 0.05  # of the time that may go into reading it: that of a large
 SEED = "teachback-review-1"  # of the random sample: the same targets in every session
 
 # One row a target that somebody labelled: what was said, by whom. A vote of `unmentioned` from a narrower scope is no
-# objection. The teacher is read as in `teacher_labels`: the adjudicator, else the model, else the rules.
+# objection. The teacher is read as in `teacher_labels`: the adjudicator, else the model, else the rules, and of several
+# of one kind the latest. Kind, moment and status stand in one number, so that the largest tells all three (of votes at
+# one moment `present`); opinions are bits.
 _CELLS = """
 CREATE OR REPLACE TEMP TABLE cells AS
-SELECT l.report_id, l.task, l.target,
-    count(DISTINCT l.status) FILTER (b.kind IN ('rule', 'llm') AND NOT (l.status = 'unmentioned' AND l.scope <> 'full'))
-        AS opinions,
-    bool_or(b.kind = 'adjudicator') AS adjudicated,
-    arg_max(l.status, {teacher_rank}) FILTER (b.kind <> 'student' AND b.kind <> 'human') AS teacher,
-    arg_max(l.confidence, {teacher_rank}) FILTER (b.kind <> 'student' AND b.kind <> 'human') AS confidence,
-    arg_max(l.status, l.created_at) FILTER (b.kind = 'student') AS student,
-    arg_max(l.confidence, l.created_at) FILTER (b.kind = 'student') AS student_confidence,
-    bool_or(len(list_filter(l.evidence, lambda e: e."start" < 0)) > 0) AS ungrounded
-FROM labels l JOIN labelers b USING (labeler_id)
-WHERE b.kind <> 'human'
-GROUP BY ALL
-""".format(teacher_rank="row(list_position(['rule', 'llm', 'adjudicator'], b.kind), l.created_at)")
+WITH votes AS (
+    SELECT l.report_id, l.task, l.target, l.confidence, b.kind, l.evidence,
+        (epoch_us(l.created_at) << 2) + 4 - list_position($statuses, l.status) AS said,
+        (list_position(['rule', 'llm', 'adjudicator'], b.kind)::BIGINT << 54) + said AS rank,
+        CASE WHEN b.kind IN ('rule', 'llm') AND NOT (l.status = 'unmentioned' AND l.scope <> 'full')
+            THEN 1 << list_position($statuses, l.status) END AS opinion
+    FROM labels l JOIN labelers b USING (labeler_id)
+    WHERE b.kind <> 'human'
+)
+SELECT report_id, task, target, bit_count(bit_or(opinion)) AS opinions, bool_or(kind = 'adjudicator') AS adjudicated,
+    $statuses[4 - (max(rank) & 3)] AS teacher, arg_max(confidence, rank) AS confidence,
+    $statuses[4 - (max(said) FILTER (kind = 'student') & 3)] AS student,
+    arg_max(confidence, said) FILTER (kind = 'student') AS student_confidence,
+    bool_or(len(list_filter(evidence, lambda e: e."start" < 0)) > 0) AS ungrounded
+FROM votes
+GROUP BY report_id, task, target
+"""
 _ITEMS = f"""
 WITH shares AS (
     SELECT target, avg((teacher = 'present')::INTEGER) AS share FROM cells WHERE task = 'findings' GROUP BY target
@@ -145,24 +151,38 @@ class ReviewQueue:
     _generation: int = -1
     _took_s: float = 0.0
     _read_at: float = 0.0
+    _reading: bool = False  # beside what is asked of it
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _memory: duckdb.DuckDBPyConnection = field(default_factory=lambda: duckdb.connect(":memory:"))
 
     def refresh(self) -> None:
-        """Read the queue anew if there is a newer snapshot, and it was not read a moment ago."""
+        """Have the queue read anew if there is a newer snapshot, and it was not read a moment ago.
+
+        Only the first reading is waited for. In a large store one takes seconds; the queue before it serves meanwhile.
+        """
         with self._lock:
             self.sight.look()
             rested = time.monotonic() - self._read_at > max(REST_S, self._took_s / READING_SHARE)
-            if self._generation == self.sight.generation or not (rested or self._generation < 0):
-                return
-            started = time.monotonic()
+            if self._generation < 0:
+                self._read()
+            elif self._generation != self.sight.generation and rested and not self._reading:
+                self._reading = True
+                threading.Thread(target=self._read, name="review-queue", daemon=True).start()
+
+    def _read(self) -> None:
+        started = time.monotonic()
+        try:
             with self.sight.cursor() as cursor:
-                self._generation = self.sight.generation
-                cursor.execute(_CELLS)
+                generation = self.sight.generation
+                cursor.execute(_CELLS, {"statuses": list(STATUSES)})
                 items = cursor.sql(_ITEMS).to_arrow_table()
-            self._fill(items)
+            with self._lock:
+                self._fill(items)
+                self._generation = generation
+        finally:
             self._read_at = time.monotonic()
             self._took_s = self._read_at - started
+            self._reading = False
 
     def _fill(self, items: pa.Table) -> None:
         ranks = pa.table({"why": list(REASONS), "rank": list(range(len(REASONS)))})

@@ -115,7 +115,23 @@ class ReportView:
     notes: tuple[str, ...]
 
 
+# What people say is read as in the view `human_labels`, which has all reports in mind; this reads one report's rows.
 _VOTES = """
+WITH decided AS (
+    SELECT r.label_id, max(r.decided_at) FILTER (u.review_id IS NULL) AS decided_at
+    FROM reviews r LEFT JOIN reviews u ON u.undoes = r.review_id AND u."action" = 'undo'
+    WHERE r.report_id = $report AND r."action" = 'set'
+    GROUP BY r.label_id
+),
+said_by_people AS (
+    SELECT l.label_id, l.task, l.target, b.name, b.kind, l.status, l.confidence, l.confidence_note, l.scope, l.evidence,
+        l.icd10, l.icd10_check, strftime(coalesce(d.decided_at, l.created_at), '%Y-%m-%d %H:%M') AS created,
+        NULL AS rationale
+    FROM labels l JOIN labelers b USING (labeler_id) LEFT JOIN decided d USING (label_id)
+    WHERE l.report_id = $report AND b.kind = 'human' AND (d.label_id IS NULL OR d.decided_at IS NOT NULL)
+    QUALIFY row_number() OVER (
+        PARTITION BY l.labeler_id, l.task, l.target ORDER BY coalesce(d.decided_at, l.created_at) DESC, l.label_id) = 1
+)
 SELECT l.label_id, l.task, l.target, b.name, b.kind, l.status, l.confidence, l.confidence_note, l.scope, l.evidence,
     l.icd10, l.icd10_check, strftime(l.created_at, '%Y-%m-%d %H:%M') AS created,
     (SELECT any_value(a.rationale) FROM adjudications a WHERE a.report_id = $report AND a.label_id = l.label_id)
@@ -124,9 +140,7 @@ FROM labels l JOIN labelers b USING (labeler_id)
 WHERE l.report_id = $report AND b.kind <> 'human'
 QUALIFY row_number() OVER (PARTITION BY l.labeler_id, l.task, l.target ORDER BY l.created_at DESC, l.label_id) = 1
 UNION ALL BY NAME
-SELECT label_id, task, target, reviewer AS name, 'human' AS kind, status, confidence, confidence_note, scope, evidence,
-    icd10, icd10_check, strftime(decided_at, '%Y-%m-%d %H:%M') AS created, NULL AS rationale
-FROM human_labels WHERE report_id = $report
+FROM said_by_people
 """
 _OPEN = """
 SELECT b.name AS labeler, a.task, a.target, a.rationale, strftime(a.created_at, '%Y-%m-%d %H:%M') AS created

@@ -24,6 +24,7 @@ MEMORY = "1GiB"
 TIME_S = 20.0
 MOST_ROWS = 200  # shown on the page; downloads give all
 LONGEST_QUERY = 20_000  # characters
+MOST_BYTES = 256 * 2**20  # of a download, which is made in memory
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ class SqlDesk:
     Args:
         store: The store.
         time_s: Longest time a question may take.
+        most_bytes: Largest download.
     """
 
-    def __init__(self, store: Path, time_s: float = TIME_S) -> None:
+    def __init__(self, store: Path, time_s: float = TIME_S, most_bytes: int = MOST_BYTES) -> None:
         self.store = store
         self.time_s = time_s
+        self.most_bytes = most_bytes
         self._busy = threading.Lock()
 
     def table(self, query: str) -> Table:
@@ -70,7 +73,9 @@ class SqlDesk:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(asked.names)
-            writer.writerows([_text(value) for value in row] for row in asked.rows())
+            for row in asked.rows():
+                writer.writerow([_text(value) for value in row])
+                self._check_size(text.tell())
         return text.getvalue().encode()
 
     def as_parquet(self, query: str) -> bytes:
@@ -82,7 +87,15 @@ class SqlDesk:
             with pq.ParquetWriter(into, asked.reader.schema, compression="zstd") as writer:
                 for batch in asked.reader:
                     writer.write_batch(batch)
+                    self._check_size(into.tell())
         return into.getvalue()
+
+    def _check_size(self, size: int) -> None:
+        if size > self.most_bytes:
+            raise SettingError(
+                f"the answer has more than {self.most_bytes // 2**20} MiB",
+                "ask for less at once, or write it with `teachback sql --csv`, which has no limit",
+            )
 
     @contextmanager
     def _asked(self, query: str) -> Iterator[Asked]:

@@ -7,11 +7,11 @@ WITH least AS (
     SELECT target, labeler_id, status, confidence, confidence_source, report_id, label_id
     FROM labels
     WHERE confidence < $below
-    ORDER BY confidence, label_id
+    ORDER BY confidence, report_id, target, labeler_id -- not by label_id, which is long to read
     LIMIT $most
 )
 SELECT l.target, b.name AS labeler, l.status, round(l.confidence, 3) AS confidence, l.confidence_source AS source,
     l.report_id, l.label_id
 FROM least l
 JOIN labelers b USING (labeler_id)
-ORDER BY l.confidence, l.label_id
+ORDER BY l.confidence, l.report_id, l.target, l.labeler_id

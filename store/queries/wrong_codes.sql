@@ -1,10 +1,10 @@
 -- title: ICD-10-CM codes that do not exist or are too short
 -- question: Which codes did a labeler make up, or give without the digits that a bill needs?
 -- waits: yes
-SELECT b.name AS labeler, d.icd10_check AS what, d.icd10 AS code, d.target AS disease, count(*) AS labels,
-    any_value(d.label_id) AS label_id
-FROM doubtful_labels d
+SELECT b.name AS labeler, l.icd10_check AS what, l.icd10 AS code, l.target AS disease, count(*) AS labels,
+    min(l.report_id) AS such_as
+FROM labels l
 JOIN labelers b USING (labeler_id)
-WHERE d.icd10_check IN ('category', 'unknown')
+WHERE l.icd10_check IN ('category', 'unknown')
 GROUP BY ALL
 ORDER BY labels DESC, labeler, code, disease

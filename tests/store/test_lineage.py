@@ -102,6 +102,18 @@ def test_macro_gives_a_row_for_every_label_and_none_for_another(snapshot: duckdb
     assert len(snapshot.sql("FROM label_lineage('none')").to_arrow_table()) == 0
 
 
+@pytest.mark.parametrize("macro", ["label_lineage", "label_impact"])
+def test_who_names_the_report_too_gets_the_same_of_it_and_nothing_of_another(
+    snapshot: duckdb.DuckDBPyConnection, macro: str
+) -> None:
+    label = known.OLD_PNEUMONIA
+    found = snapshot.sql(f"FROM {macro}(?)", params=[label.label_id]).to_arrow_table()
+    named = snapshot.sql(f"FROM {macro}(?, report := ?)", params=[label.label_id, label.report_id]).to_arrow_table()
+    other = snapshot.sql(f"FROM {macro}(?, report := ?)", params=[label.label_id, "r2"]).to_arrow_table()
+    assert sorted(map(str, named.to_pylist())) == sorted(map(str, found.to_pylist()))
+    assert (len(found) > 0, len(other)) == (True, 0)
+
+
 @pytest.mark.parametrize("name", ["abd222", "abd", "/runs/cmp/2-feedback/adapter", "2-feedback/adapter/", "rnd_2"])
 def test_an_adapter_is_found_by_hash_prefix_path_and_round(snapshot: duckdb.DuckDBPyConnection, name: str) -> None:
     query = "SELECT source, labeler, weight, prompt_text, rationale, made_in FROM adapter_lineage(?) ORDER BY ALL"

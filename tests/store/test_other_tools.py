@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ QUERIES = {
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_command_line_opens_store_and_snapshot(tmp_path_factory: pytest.TempPathFactory, query: str) -> None:
-    program = shutil.which("duckdb")
+    # Beside the Python that runs the tests, whether or not that folder is on the path.
+    program = shutil.which("duckdb", path=str(Path(sys.executable).parent)) or shutil.which("duckdb")
     if program is None:
         pytest.skip("DuckDB's command line is not installed: `pip install duckdb-cli`")
     path: Path = judged_store(tmp_path_factory.mktemp("judged"))

@@ -12,7 +12,7 @@ from tests.store import audited_store
 
 from teachback.errors import SettingError
 from teachback.store.asking import ask, lock_down
-from teachback.store.database import open_snapshot
+from teachback.store.database import Store, open_snapshot
 from teachback.store.queries import Parameter, example_queries, find_query, parse_query
 
 
@@ -82,6 +82,29 @@ def test_disagreements_name_who_is_right(snapshot: duckdb.DuckDBPyConnection) ->
     # Edema: rule and model differ on both; the model is right on r1, the rules on r2. Pneumonia: they agree twice.
     found = rows(snapshot, "disagreements", "target", "targets", "differ", "share", "first_right", "other_right")
     assert found == [("Edema", 2, 2, 1.0, 1, 1), ("Pneumonia", 2, 0, 0.0, 0, 0)]
+
+
+def test_disagreements_count_two_labelers_once_however_many_teachers_they_sit_in(tmp_path: Path) -> None:
+    path = audited_store.build(tmp_path / "labels.duckdb")
+    with Store(path) as store:
+        members = [
+            {"teacher_id": "again", "labeler_id": one.labeler_id, "seat": "labeler", "place": place}
+            for place, one in enumerate((audited_store.RULE, audited_store.OLD, audited_store.NEW))
+        ]
+        store.write({"teachers": [{"teacher_id": "again"}], "teacher_members": members})
+    connection, _ = open_snapshot(path)
+    with connection:
+        found = rows(connection, "disagreements", "target", "labeler", "other", "targets", "differ")
+    # The two prompts of one model have one name, and are two labelers all the same. Edema: the rules differ from the
+    # old prompt on both reports, from the new one on r2, and the two prompts from each other on r1.
+    assert sorted(found) == [
+        ("Edema", "llm:m", "llm:m", 2, 1),
+        ("Edema", "rule", "llm:m", 2, 1),
+        ("Edema", "rule", "llm:m", 2, 2),
+        ("Pneumonia", "llm:m", "llm:m", 2, 0),
+        ("Pneumonia", "rule", "llm:m", 2, 0),
+        ("Pneumonia", "rule", "llm:m", 2, 0),
+    ]
 
 
 def test_overruled_counts_verdicts_not_left_open(snapshot: duckdb.DuckDBPyConnection) -> None:

@@ -41,9 +41,9 @@ def test_all_kinds_are_described_and_nothing_twice(described: list[Described]) -
     assert len(names) == len(set(names))
     assert {("table", "labels"), ("view", "curated_labels"), ("macro", "label_lineage")} <= set(names)
     macros = {entry.name: entry.parameters for entry in described if entry.kind == "macro"}
-    assert macros["label_lineage"] == ("label_id",)
+    assert macros["label_lineage"] == ("label_id", "report")
     assert macros["adapter_lineage"] == ("adapter",)
-    assert macros["label_impact"] == ("label_id",)
+    assert macros["label_impact"] == ("label_id", "report")
 
 
 def test_a_macros_comment_names_no_column_that_it_lacks(connection: duckdb.DuckDBPyConnection) -> None:

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from http.client import HTTPMessage
 from typing import Any
+from urllib.parse import quote, unquote
 
 import duckdb
 import pyarrow.parquet as pq
@@ -79,8 +80,6 @@ def test_every_answer_forbids_what_the_page_does_not_ship(served: Served, inside
 
 
 def test_no_page_runs_what_a_report_a_name_or_an_answer_says(served: Served, inside: dict[str, str]) -> None:
-    from urllib.parse import quote
-
     cookie = inside["Cookie"]
     pages = [
         f"/review?report={quote(HOSTILE.report_id)}&target=Pleural+Effusion",
@@ -98,6 +97,16 @@ def test_no_page_runs_what_a_report_a_name_or_an_answer_says(served: Served, ins
     )
     assert "&lt;img src=x" in shown[1]
     assert "<img" not in shown[1]
+
+
+def test_a_votes_origin_is_found_whatever_the_reports_name_holds(served: Served, inside: dict[str, str]) -> None:
+    page = ask(
+        f"{served.base}/review?report={quote(HOSTILE.report_id)}&target=Pleural+Effusion", Cookie=inside["Cookie"]
+    )
+    link = re.search(r'class="origin" href="/sql\?q=([^"]+)"', page[1])
+    assert link
+    status, table, _ = ask(f"{served.base}/sql/ask", {"query": unquote(link[1])}, **inside)
+    assert (status, "1 row." in table) == (200, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -25,13 +26,19 @@ def test_twenty_decisions_by_keyboard_while_a_labeling_runs(store: Path) -> None
     with Store(store) as opened:  # the labeling has everything to do again
         opened.connection.execute("DELETE FROM committed")
     command = [sys.executable, "-m", "teachback", "label", str(store), "--llm", "stand-in", "--repeat", "3"]
-    labeling = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Some 120 calls at one a second: it is at work all the time, and holds the store.
+    labeling = subprocess.Popen([*command, "--rpm", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with serving(store, "--reviewer", "Ann") as page:
-            decided = asyncio.run(walk(page, labeling))
+            decided = asyncio.run(walk(page))
+        until = time.monotonic() + 15
+        while published(store) < 22:  # its writer takes them in and publishes them: twenty, one undo, one again
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        assert labeling.poll() is None  # it was at work all the time
     finally:
-        labeling.wait(120)
-    assert labeling.returncode == 0
+        labeling.send_signal(signal.SIGINT)
+        labeling.wait(60)
     connection, _ = open_snapshot(store)
     with connection:
         found = connection.execute(
@@ -41,7 +48,13 @@ def test_twenty_decisions_by_keyboard_while_a_labeling_runs(store: Path) -> None
     assert found == decided
 
 
-async def walk(page: Served, labeling: "subprocess.Popen[bytes]") -> list[tuple[str, str, str]]:
+def published(store: Path) -> int:
+    connection, _ = open_snapshot(store)
+    with connection:
+        return int(connection.execute("SELECT count(*) FROM reviews").fetchall()[0][0])
+
+
+async def walk(page: Served) -> list[tuple[str, str, str]]:
     decided: list[tuple[str, str, str]] = []
     async with browser() as tab:
         await tab.size(1280, 860)
@@ -49,9 +62,7 @@ async def walk(page: Served, labeling: "subprocess.Popen[bytes]") -> list[tuple[
         while len(decided) < 20:
             await tab.until(HERE)
             report, target = await tab.run(f"[{HERE}.report, {HERE}.target]")
-            key, status = (("1", "present"), ("a", "absent"), ("3", "uncertain"), ("x", "unmentioned"))[
-                len(decided) % 4
-            ]
+            key, status = KEYS[len(decided) % len(KEYS)]
             await tab.press(key)
             decided.append((report, target, status))
             await tab.until(f"{KEPT}.includes('{len(decided)} of yours')")
