@@ -25,6 +25,7 @@ from teachback.distill.plan_model import Memory, Shape, estimate_memory, measure
 from teachback.distill.plan_time import Device, Speed, flops_a_token, known_speed, probed_speed, this_device
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
+from teachback.distill.ranks import share_batch
 from teachback.distill.tree import IGNORED, LENGTH_STEP, TreeRow
 
 __all__ = ["Plan", "Reading", "Rows", "Taught", "Training", "plan_campaign", "steps_of"]
@@ -166,7 +167,7 @@ def plan_campaign(
     reading = _count_reading(frozen, questions, settings, len(trainings) + 1)
 
     shape, device = measure_shape(settings), this_device()
-    micro = min(settings.train.micro_batch, rows.rows)
+    micro = min(share_batch(settings.train.batch, settings.train.micro_batch, 1)[0], rows.rows)
     length = -(-rows.longest // LENGTH_STEP) * LENGTH_STEP
     mean = rows.tokens / max(1, rows.rows)
     speed = known_speed(connection, settings, device) or probed_speed(shape, settings.train, micro, length, mean)

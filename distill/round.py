@@ -1,7 +1,7 @@
 """One round: train, predict, calibrate, evaluate; each step a file, so that a killed round goes on where it was."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from teachback.distill.assemble import TrainingRow, scoped_texts
 from teachback.distill.average import average_adapters, stock_adapters
 from teachback.distill.calibrate import Calibration
 from teachback.distill.config import CampaignSettings
+from teachback.distill.early import CalibrationLook
 from teachback.distill.freeze import Frozen
 from teachback.distill.lessons import plant_rows
 from teachback.distill.parts import read_in_parts
@@ -120,6 +121,7 @@ def run_round(
     training: dict[str, Any] = {"adapter_hash": None, "steps": 0, "rows": 0, "seconds": 0.0, "losses": []}
     if arm != "base" and arm != "linear":
         what = f"train round {number}" if number == 1 else f"train round {number} {arm}"
+        look = CalibrationLook(frozen.reports["calibration"], truth, questions, settings)
         training = load_json(folder / "train.json") or _train(
             settings,
             questions,
@@ -127,7 +129,9 @@ def run_round(
             folder,
             steps,
             champion,
-            lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
+            progress=lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
+            say=lambda words: progress(f"{what}: {words}", 1, 1),
+            look=None if settings.train.patience is None else look,
         )
     version = training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on)
     judged = _judge(frozen, settings, rows, questions, truth, folder, arm, version, progress)
@@ -182,7 +186,7 @@ def _train(
     folder: Path,
     steps: int,
     champion: Round | None,
-    progress: Callable[[int, float], None],
+    **told: Any,
 ) -> dict[str, Any]:
     """Train an adapter from the base, or on from the champion's, or from the base and merge it with the champion's."""
     merge = champion is not None and settings.start == "merge"
@@ -194,7 +198,7 @@ def _train(
         folder / "unmerged" if merge else folder,
         steps=steps,
         start=None if champion is None or merge else champion.folder / "adapter",
-        progress=progress,
+        **told,
     )
     if champion is not None and merge:
         stock_adapters(champion.folder / "adapter", folder / "unmerged" / "adapter", folder / "adapter")

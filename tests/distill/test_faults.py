@@ -1,0 +1,220 @@
+"""Faults that a training meets, each a real one: an address space that ends, a disk of some kB, a rate too high."""
+
+import json
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import yaml
+from tests.distill.test_resume_distill import environment, lasting
+from tests.synthetic_stores import copied
+
+from teachback.distill.artefacts import load_arrays, load_json, save_arrays, save_json
+from teachback.distill.base import load_tokenizer
+from teachback.distill.config import CampaignSettings, TrainSettings
+from teachback.distill.faults import human_bytes
+from teachback.distill.prompt import load_student_prompt
+from teachback.distill.questions import Questions, Target
+from teachback.distill.run import run_campaign
+from teachback.distill.train import train_adapter
+from teachback.distill.tree import TreeRow
+from teachback.errors import TrainingError
+from teachback.store.label import FINDINGS
+
+Finished = tuple[Path, CampaignSettings, dict[str, Any], Path, list[str]]
+LARGE = TrainSettings(lora_r=4, batch=32, micro_batch=32, logging_steps=1, save_steps=2, learning_rate=1e-2)
+ROOM = 60_000_000  # bytes; a step of 32 such rows takes twice as much, of a few rows far less
+KEPT = ("labels", "training_rows", "rounds", "round_decisions")  # what a campaign leaves for others to build on
+
+
+class Killed(BaseException):
+    """Stands for what ends a process in the middle of a training."""
+
+
+@pytest.fixture(scope="module")
+def rows(student: Path, texts: list[str]) -> list[TreeRow]:
+    """Rows of all 13 questions on reports that are read twice over."""
+    questions = Questions(load_tokenizer(str(student)), max_length=1024, **load_student_prompt("short"))
+    targets = {finding: Target("present", 1.0) for finding in FINDINGS}
+    return [questions.row(text * 2, targets) for text in texts[:32]]
+
+
+@contextmanager
+def memory_ends_after(room: int) -> Iterator[Callable[[], None]]:
+    """Yield what forbids this process to take more than `room` bytes beyond what it has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+
+    def forbid() -> None:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        (size,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize"))
+        resource.setrlimit(resource.RLIMIT_AS, (size + room, before[1]))
+
+    try:
+        yield forbid
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its own size in /proc")
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:mkldnn_matmul failed")
+def test_memory_that_runs_out_halves_the_micro_batch_and_nothing_else(
+    student: Path, rows: list[TreeRow], tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(str(student))
+    whole = train_adapter(str(student), tokenizer, rows, LARGE, tmp_path / "whole", steps=4)
+    assert (whole["micro_batch"], whole["out_of_memory"]) == (32, [])
+    said: list[str] = []
+    folder = tmp_path / "short"
+    with memory_ends_after(ROOM) as forbid:
+
+        def progress(step: int, loss: float) -> None:
+            if step == 1 and not said:
+                forbid()
+            if step == 3:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train_adapter(str(student), tokenizer, rows, LARGE, folder, steps=4, progress=progress, say=said.append)
+    assert said[0] == "step 2: out of memory with micro-batches of 32; now 16"
+    # There is memory again; but a step shall not be computed in two ways, so what was learnt of it stays.
+    record = train_adapter(str(student), tokenizer, rows, LARGE, folder, steps=4)
+    assert record["resumed"]
+    assert len(record["out_of_memory"]) == len(said)
+    assert record["out_of_memory"][0] == {"step": 2, "micro_batch": 32, "now": 16}
+    assert record["micro_batch"] == record["out_of_memory"][-1]["now"] < 32
+    assert 32 % record["micro_batch"] == 0
+    # The step is what it was: the same losses but for the order in which bf16 products are added.
+    assert [step for step, _ in record["losses"]] == [1, 2, 3, 4]
+    assert [loss for _, loss in record["losses"]] == pytest.approx([loss for _, loss in whole["losses"]], rel=2e-3)
+
+
+@needs_proc
+@pytest.mark.filterwarnings("ignore:mkldnn_matmul failed")
+def test_memory_for_not_even_one_report_is_told_with_what_would_help(
+    student: Path, rows: list[TreeRow], tmp_path: Path
+) -> None:
+    one = LARGE.model_copy(update={"batch": 1, "micro_batch": 1})
+    ordered = sorted(rows, key=len)
+    with memory_ends_after(0) as forbid, pytest.raises(TrainingError, match="no memory for even one report") as caught:
+        train_adapter(
+            str(student),
+            load_tokenizer(str(student)),
+            [ordered[0]] * 2 + [ordered[-1]],
+            one.model_copy(update={"save_steps": 1}),
+            tmp_path,
+            steps=3,
+            progress=lambda step, loss: forbid(),
+        )
+    assert "train.gradient_checkpointing" in caught.value.remedy
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_a_loss_that_is_no_number_ends_a_training_and_leaves_no_adapter(
+    student: Path, rows: list[TreeRow], tmp_path: Path
+) -> None:
+    high = LARGE.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0, "schedule": "constant", "save_steps": 1})
+    with pytest.raises(
+        TrainingError, match=r"step [12]\b.* infinite or no number.* at a learning rate of 1.0e\+30"
+    ) as c:
+        train_adapter(str(student), load_tokenizer(str(student)), rows, high, tmp_path, steps=4)
+    assert "train.learning_rate" in c.value.remedy
+    assert not (tmp_path / "adapter").exists()
+    assert not (tmp_path / "train.json").exists()
+
+
+def contents(store: Path) -> dict[str, list[Any]]:
+    with duckdb.connect(str(store), read_only=True) as connection:
+        return {table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in KEPT}
+
+
+def test_a_campaign_that_cannot_train_leaves_champion_and_store_as_they_were(
+    finished: Finished, settle: Callable[..., CampaignSettings], tmp_path: Path
+) -> None:
+    store = copied(finished[0], tmp_path)
+    champion = Path(finished[2]["champion_adapter"] or finished[3])
+    files = {path: path.stat().st_mtime_ns for path in champion.rglob("*")}
+    before = contents(store)
+    train = {"learning_rate": 1e30, "warmup_steps": 0, "schedule": "constant"}
+    with pytest.raises(TrainingError, match="infinite or no number"):
+        run_campaign(store, settle(rounds=1, linear=False, train=train))
+    assert contents(store) == before
+    assert {path: path.stat().st_mtime_ns for path in champion.rglob("*")} == files
+
+
+SMALL_DISKS = shutil.which("unshare") and not subprocess.run(["unshare", "-Urm", "true"], check=False).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SMALL_DISKS, reason="a disk of its own needs user namespaces (unshare -Urm)")
+def test_a_full_disk_is_told_and_survived(labelled: Path, finished: Finished, tmp_path: Path) -> None:
+    """The second round's folder is a disk of 300 kB: some of its checkpoints fit. Then it gets room."""
+    _, settings, uninterrupted, folder, _ = finished
+    store = copied(labelled, tmp_path)
+    second = next(path.name for path in folder.iterdir() if path.name.startswith("2-feedback"))
+    small = store.with_name("labels-campaigns") / folder.name / second
+    small.mkdir(parents=True)
+    preset = tmp_path / "mine.yaml"
+    preset.write_text(yaml.safe_dump(settings.model_dump()))
+    distill = shlex.join([sys.executable, "-m", "teachback", "distill", str(store), "--preset", str(preset), "--json"])
+    at = shlex.quote(str(small))
+    script = f"""
+        mount -t tmpfs -o size=300k none {at}
+        {distill} >{tmp_path}/first.out 2>{tmp_path}/first.err; echo $? >{tmp_path}/first.rc
+        cp {store} {tmp_path}/full.duckdb; ls -A {at}/checkpoints >{tmp_path}/left
+        mount -o remount,size=64m {at}
+        {distill} >{tmp_path}/second.out 2>{tmp_path}/second.err; echo $? >{tmp_path}/second.rc
+    """
+    subprocess.run(["unshare", "-Urm", "sh", "-c", script], check=True, env=environment())
+
+    told = " ".join((tmp_path / "first.err").read_text().split())
+    assert (tmp_path / "first.rc").read_text() == "2\n", told[-2000:]
+    assert "Traceback" not in told
+    assert "there is no room for it (about" in told
+    assert "make room there" in told
+    left = (tmp_path / "left").read_text().split()
+    assert left  # whole ones alone
+    assert all(name.startswith("checkpoint-") for name in left)
+    with duckdb.connect(str(tmp_path / "full.duckdb"), read_only=True) as connection:
+        names = connection.execute("SELECT round, arm FROM rounds ORDER BY ALL").fetchall()
+        promoted = connection.execute("SELECT promoted FROM round_decisions").fetchall()
+        assert names == [(1, "feedback")]  # the champion's round; of the second nothing
+        assert promoted == [(True,)]
+
+    assert (tmp_path / "second.rc").read_text() == "0\n", (tmp_path / "second.err").read_text()[-2000:]
+    assert lasting(json.loads((tmp_path / "second.out").read_text())) == lasting(uninterrupted)
+    assert contents(store)["labels"]
+
+
+def test_a_file_that_is_no_longer_what_was_written_is_named(tmp_path: Path) -> None:
+    import numpy as np
+
+    note, arrays = tmp_path / "train.json", tmp_path / "predictions.npz"
+    save_json(note, {"steps": 3})
+    save_arrays(arrays, probabilities=np.ones((2, 3), np.float32))
+    note.write_text(note.read_text()[:5])
+    arrays.write_bytes(arrays.read_bytes()[:40])
+    for load, path in ((load_json, note), (load_arrays, arrays)):
+        with pytest.raises(TrainingError, match=f"{path.name} in .* is damaged") as caught:
+            load(path)  # type: ignore[operator]
+        assert "remove it" in caught.value.remedy
+
+
+def test_sizes_are_told_in_words() -> None:
+    assert [human_bytes(n) for n in (999, 1_000, 1_499_000, 2_000_000_000)] == [
+        "999 bytes",
+        "1.0 kB",
+        "1.5 MB",
+        "2.0 GB",
+    ]
