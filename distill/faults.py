@@ -119,6 +119,7 @@ def writing(target: Path, needed: int | None = None, *, under: Path | None = Non
             raise
         _remove(under or target)
         free = shutil.disk_usage(next(folder for folder in target.absolute().parents if folder.is_dir())).free
+        no_room = no_room or (needed is not None and free < needed)  # PyTorch's writer does not say so
         needs = "" if needed is None else f"about {human_bytes(needed)} are needed, "
         reason = "there is no room for it" if no_room else said.splitlines()[0]
         raise TrainingError(
