@@ -61,6 +61,8 @@ class Rows:
         longest: Tokens of the longest.
         answers: Answer tokens of the row that has most.
         cut: Reports that lose words from their middle to fit `max_length`.
+        cut_tokens: What they lose.
+        long_lists: Lists of diseases that are left out, being longer than half a row.
     """
 
     lessons: int
@@ -69,6 +71,8 @@ class Rows:
     longest: int
     answers: int
     cut: int
+    cut_tokens: int
+    long_lists: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,8 @@ def _count_rows(
         longest=max(map(len, planted), default=0),
         answers=answers[0] if answers else 0,
         cut=questions.cut_reports,
+        cut_tokens=questions.cut_tokens,
+        long_lists=questions.long_lists,
     )
     return rows, sum(answers[: settings.train.micro_batch])
 

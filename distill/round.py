@@ -1,7 +1,7 @@
 """One round: train, predict, calibrate, evaluate; each step a file, so that a killed round goes on where it was."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from teachback.distill.scored import (
 )
 from teachback.distill.train import train_adapter
 from teachback.distill.tree import TreeRow
+from teachback.errors import TrainingError
 from teachback.store.identity import content_id
 from teachback.store.label import Labeler
 
@@ -122,10 +123,10 @@ def run_round(
     if arm != "base" and arm != "linear":
         what = f"train round {number}" if number == 1 else f"train round {number} {arm}"
         look = CalibrationLook(frozen.reports["calibration"], truth, questions, settings)
-        training = load_json(folder / "train.json") or _train(
+        training = _trained(folder) or _train(
             settings,
             questions,
-            plant_rows(rows, frozen, questions, settings),
+            lambda: plant_rows(rows, frozen, questions, settings),
             folder,
             steps,
             champion,
@@ -182,7 +183,7 @@ def average_round(
 def _train(
     settings: CampaignSettings,
     questions: Questions,
-    rows: Sequence[TreeRow],
+    plant: Callable[[], list[TreeRow]],
     folder: Path,
     steps: int,
     champion: Round | None,
@@ -190,6 +191,9 @@ def _train(
 ) -> dict[str, Any]:
     """Train an adapter from the base, or on from the champion's, or from the base and merge it with the champion's."""
     merge = champion is not None and settings.start == "merge"
+    counts = ("cut_reports", "cut_tokens", "long_lists")
+    before = {name: getattr(questions, name) for name in counts}
+    rows = plant()
     training = train_adapter(
         settings.student,
         questions.tokenizer,
@@ -198,12 +202,29 @@ def _train(
         folder / "unmerged" if merge else folder,
         steps=steps,
         start=None if champion is None or merge else champion.folder / "adapter",
+        audit={name: getattr(questions, name) - before[name] for name in counts},
         **told,
     )
     if champion is not None and merge:
         stock_adapters(champion.folder / "adapter", folder / "unmerged" / "adapter", folder / "adapter")
         training |= {"adapter_hash": _hash_adapter(folder / "adapter"), "merged_with": champion.name}
         save_json(folder / "train.json", training)
+    return training
+
+
+def _trained(folder: Path) -> dict[str, Any] | None:
+    """Return the record of a training that is done, with the adapter that it made.
+
+    Raises:
+        TrainingError: The adapter is another one, or not there.
+    """
+    training = load_json(folder / "train.json")
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    if training is not None and (not weights.exists() or _hash_adapter(folder / "adapter") != training["adapter_hash"]):
+        raise TrainingError(
+            f"{weights} is not the adapter that was trained: it is missing, damaged or of another training",
+            f"remove {folder}, and the same command trains it again",
+        )
     return training
 
 

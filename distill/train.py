@@ -8,7 +8,7 @@ import gc
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ def train_adapter(
     progress: Callable[[int, float], None] = lambda step, loss: None,
     say: Callable[[str], None] = lambda words: None,
     look: Callable[[Any], float] | None = None,
+    audit: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Train an adapter, unless the folder holds a finished one.
 
@@ -81,6 +82,7 @@ def train_adapter(
         progress: Called with the step and its loss.
         say: Called with what else a user should know: memory that ran out, checkpoints left aside.
         look: Returns a model's loss on the calibration split, where `settings.patience` may stop the training early.
+        audit: What was counted as the rows were made, such as what was cut: for the record.
 
     Returns:
         What `train.json` holds: adapter hash, steps, rows, tokens, seconds, energy, the losses, whether NF4 was used,
@@ -115,6 +117,8 @@ def train_adapter(
             "steps": done,
             "rows": len(rows),
             "tokens": tokens,
+            "longest_row": max(map(len, rows)),
+            **(audit or {}),
             **_spent(first, meter).as_dict(),
             "tokens_per_second": tokens / len(rows) * settings.batch * (done - first.step) / seconds,
             "resumed": first.path is not None,

@@ -18,7 +18,8 @@ from tests.distill.test_resume_distill import environment, lasting
 from tests.synthetic_stores import copied
 
 from teachback.distill.artefacts import load_arrays, load_json, save_arrays, save_json
-from teachback.distill.base import load_tokenizer
+from teachback.distill.base import load_student, load_tokenizer
+from teachback.distill.campaign import campaign_folder
 from teachback.distill.config import CampaignSettings, TrainSettings
 from teachback.distill.faults import human_bytes
 from teachback.distill.prompt import load_student_prompt
@@ -143,14 +144,15 @@ def test_a_campaign_that_cannot_train_leaves_champion_and_store_as_they_were(
     finished: Finished, settle: Callable[..., CampaignSettings], tmp_path: Path
 ) -> None:
     store = copied(finished[0], tmp_path)
-    champion = Path(finished[2]["champion_adapter"] or finished[3])
-    files = {path: path.stat().st_mtime_ns for path in champion.rglob("*")}
+    champion = campaign_folder(store) / finished[3].name
+    files = {path: path.read_bytes() for path in champion.rglob("*") if path.is_file()}
+    assert any(path.name == "adapter_model.safetensors" for path in files)
     before = contents(store)
     train = {"learning_rate": 1e30, "warmup_steps": 0, "schedule": "constant"}
     with pytest.raises(TrainingError, match="infinite or no number"):
         run_campaign(store, settle(rounds=1, linear=False, train=train))
     assert contents(store) == before
-    assert {path: path.stat().st_mtime_ns for path in champion.rglob("*")} == files
+    assert {path: path.read_bytes() for path in champion.rglob("*") if path.is_file()} == files
 
 
 SMALL_DISKS = shutil.which("unshare") and not subprocess.run(["unshare", "-Urm", "true"], check=False).returncode
@@ -209,6 +211,25 @@ def test_a_file_that_is_no_longer_what_was_written_is_named(tmp_path: Path) -> N
         with pytest.raises(TrainingError, match=f"{path.name} in .* is damaged") as caught:
             load(path)  # type: ignore[operator]
         assert "remove it" in caught.value.remedy
+
+
+def test_an_adapter_that_is_no_longer_what_was_trained_is_named(finished: Finished, tmp_path: Path) -> None:
+    store, settings, record, folder, _ = finished
+    mine = copied(store, tmp_path)
+    (campaign_folder(mine) / folder.name / "campaign.json").unlink()  # a finished campaign is only shown
+    (first,) = (campaign_folder(mine) / folder.name).glob("1-feedback-*")
+    weights = first / "adapter" / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    for damaged in (whole[:-1] + b"\x55", whole[:1000]):
+        weights.write_bytes(damaged)
+        with pytest.raises(TrainingError, match="is not the adapter that was trained") as caught:
+            run_campaign(mine, settings)
+        assert caught.value.remedy == f"remove {first}, and the same command trains it again"
+    with pytest.raises(TrainingError, match="cannot load the adapter"):
+        load_student(settings.student, first / "adapter", quantize=True)
+    shutil.rmtree(first)
+    again, _ = run_campaign(mine, settings)
+    assert lasting(again) == lasting(record)
 
 
 def test_sizes_are_told_in_words() -> None:

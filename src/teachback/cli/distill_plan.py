@@ -107,7 +107,11 @@ def _rows(plan: "Plan", settings: "CampaignSettings") -> list[tuple[str, str]]:
             "rows",
             f"{rows.rows:,} in round 1, {rows.tokens:,} tokens; the longest {rows.longest:,} of {train.max_length:,}",
         ),
-        ("cut", f"{rows.cut:,} reports lose words from their middle to fit"),
+        (
+            "cut",
+            f"{rows.cut:,} reports lose words from their middle to fit, {rows.cut_tokens:,} tokens in all"
+            + (f"; {rows.long_lists:,} lists of diseases are too long and left out" if rows.long_lists else ""),
+        ),
         ("steps", f"{steps}; {train.batch} rows a step, {share_batch(train.batch, train.micro_batch, 1)[0]} at a time"),
         (
             "to read",
