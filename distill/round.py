@@ -131,7 +131,7 @@ def run_round(
             steps,
             champion,
             progress=lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
-            say=lambda words: progress(f"{what}: {words}", 1, 1),
+            say=lambda words: progress(f"{what}: {words}", 0, 0),
             look=None if settings.train.patience is None else look,
         )
     version = training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on)
