@@ -2,13 +2,16 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.synthetic_stores import copied
 
 from teachback.distill.base import load_tokenizer
 from teachback.distill.config import TrainSettings
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions, Target
+from teachback.distill.run import run_campaign
 from teachback.distill.trackers import open_tracker
 from teachback.distill.train import train_adapter
 from teachback.errors import MissingExtraError, SettingError
@@ -30,6 +33,14 @@ def test_tensorboard_gets_each_step_and_keeps_its_files(student: Path, texts: li
     assert written.count(b"train/loss") == len(record["losses"]) == 3
     assert written.count(b"train/calibration_loss") == 3
     assert b"train/learning_rate" in written
+
+
+def test_a_wrong_tracker_is_said_before_any_work(labelled: Path, settle: Any, tmp_path: Path) -> None:
+    store = copied(labelled, tmp_path)
+    before = store.read_bytes()
+    with pytest.raises(SettingError, match="no tracker 'tensorbored'"):
+        run_campaign(store, settle(train={"report_to": "tensorbored"}))
+    assert store.read_bytes() == before
 
 
 def test_none_is_none(torch: object) -> None:

@@ -312,12 +312,12 @@ def test_time_energy_and_cost_stand_together(page: str, campaign: Campaign, page
     said = part(page_of(record, campaign[1]), "cost")
     assert "out of memory at step 3: micro-batches of 8; stopped early, of 1000 steps" in said
     assert "the adapter of step 2 stands; energy: CPU packages (RAPL)" in said
+    assert f"all trainings {100 * len(trained)} - 24 s - {1.5 * len(trained):.2f} Wh" in said
+    assert "The bill" in said
     trained[0] |= {"cut_reports": 7, "cut_tokens": 1200, "long_lists": 3}
     said = part(page_of(record, campaign[1]), "lineage")
     assert "2 reports were too long for" in said
     assert "round 1 was trained on 7 reports that lost 1,200 tokens in all, and without 3 lists" in said
-    assert f"all trainings {100 * len(trained)} - 24 s - {1.5 * len(trained):.2f} Wh" in said
-    assert "The bill" in said
 
 
 def test_labels_that_were_carried_to_another_section_are_told_on_page_and_terminal(
