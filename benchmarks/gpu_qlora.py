@@ -7,13 +7,16 @@ Weights are random and made on the device, layer by layer and quantized at once 
 is downloaded and bf16 weights are never whole in memory. The loop is the package's own (`distill/trainer.py`): LoRA
 r=16 on all linear layers in fp32, bf16 arithmetic, paged 8-bit AdamW, trees of a report with 13 questions, 8,192 tokens
 a step.
-It needs torch, transformers, peft, trl, datasets and bitsandbytes, and no DuckDB.
+On a machine with one H100: `pip install -e ".[train]"` in a checkout, then the first command. The last line, which
+names hardware and versions, belongs into `benchmarks/results/gpu_qlora.json`.
 
-The bound is that of arithmetic: a token costs 2 FLOPs a weight forwards and, as the base is frozen, 2 backwards, and 2
-more where activations are computed again; attention comes on top (4 x width x context forwards, twice that backwards).
-The output layer is left out, as only answers are scored. For an 8B on an H100's 989 TFLOP/s in dense bf16 that is some
-35 thousand tokens a second without recomputation; with all 8.03 B weights, output layer and longer rows counted it is
-27.6 thousand, the bound that the project's figures are held against, so both shares are printed.
+The bound is that of arithmetic, counted as `distill/plan_time.py` counts it: a token costs 2 FLOPs a weight of a layer
+forwards and, as the base is frozen, 2 backwards (LoRA 4), and 2 more where activations are computed again; attention
+4 x width a layer and token that is looked at, twice that backwards. A token looks at its prefix and its own branch, not
+at all before it; padding and what kernels compute for nothing count as no work; and the output layer counts for answers
+alone, as only they are scored. For an 8B on an H100's 989 TFLOP/s in dense bf16 that is 34.5 thousand tokens a second
+without recomputation, 23.1 thousand with. With all 8.03 B weights and longer rows counted it is 27.6 thousand, the
+bound that the project's figures are held against, so the share of both is printed. Tokens are real, never padding.
 
 Each part prints as it is done, so that one that fails loses no other; the last line is one JSON object.
 """
@@ -21,7 +24,6 @@ Each part prints as it is done, so that one that fails loses no other; the last 
 import argparse
 import json
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -31,19 +33,28 @@ from pathlib import Path
 from typing import Any
 
 from teachback.distill.base import compute_in_bf16, require_training
-from teachback.distill.config import TrainSettings
+from teachback.distill.config import CampaignSettings, TrainSettings
 from teachback.distill.init_student import train_tokenizer
+from teachback.distill.plan_model import measure_shape
+from teachback.distill.plan_time import flops_a_token
 from teachback.distill.predict import predict_findings
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions, Target
 from teachback.distill.recipe import Recipe
 from teachback.distill.trainer import build_trainer
-from teachback.distill.tree import TreeRow
+from teachback.distill.tree import IGNORED, TreeRow
 from teachback.store.corpora.synthetic import generate
 from teachback.store.label import FINDINGS
 
-# Dense bf16, FLOP/s: NVIDIA's data sheets. Another device has no bound here.
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+# Dense bf16, FLOP/s: NVIDIA's data sheets; the first name that fits counts. Another device has no bound here.
+PEAKS = {
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "H200 NVL": 835e12,
+    "H200": 989e12,
+    "A100": 312e12,
+}
 FULL_BOUND = 27_600  # tokens/s of an 8B on an H100, everything counted
 TOKENS_A_STEP = 8_192
 WARM_UP = 3  # steps that are not counted
@@ -111,14 +122,10 @@ def _environment() -> dict[str, Any]:
     return {"device": card, "python": platform.python_version(), **versions}
 
 
-def _model(shape: Shape) -> Any:
-    """Make a quantized Llama of random weights on the device, one layer after the other."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+def _config(shape: Shape) -> Any:
+    from transformers import LlamaConfig
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if compute_in_bf16() else torch.float32
-    config = LlamaConfig(
+    return LlamaConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
         intermediate_size=shape.feed_forward,
@@ -126,9 +133,19 @@ def _model(shape: Shape) -> Any:
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
         max_position_embeddings=8192,
-        attn_implementation="sdpa",
-        dtype=dtype,
+        tie_word_embeddings=False,
     )
+
+
+def _model(shape: Shape) -> Any:
+    """Make a quantized Llama of random weights on the device, one layer after the other."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if compute_in_bf16() else torch.float32
+    config = _config(shape)
+    config._attn_implementation, config.dtype = "sdpa", dtype
     with torch.device("meta"):
         model = LlamaForCausalLM(config).to(dtype)
     torch.manual_seed(0)
@@ -183,6 +200,7 @@ def _train(
         save_steps=10_000,
     )
     times: list[float] = []
+    tokens: list[int] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
@@ -193,20 +211,25 @@ def _train(
     steps = options.steps + WARM_UP
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(_model(shape), questions.tokenizer, rows, settings, Path(folder), steps=steps)
+        collate = trainer.data_collator
+
+        def counted(examples: Sequence[Any]) -> Any:
+            tokens.append(sum(len(example["input_ids"]) for example in examples))  # padding is not counted
+            return collate(examples)
+
+        trainer.data_collator = counted
         trainer.add_callback(Clock())
         trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    took = [after - before for before, after in zip(times[WARM_UP - 1 :], times[WARM_UP:], strict=False)]
-    mean_tokens = batch * sum(lengths) / len(lengths)
-    rate = mean_tokens / statistics.median(took)
-    bound = _bound(shape, sum(lengths) / len(lengths), recomputing=checkpointing)
+    done = sum(tokens[WARM_UP:steps])
+    seconds = times[-1] - times[WARM_UP - 1]
+    trained, _ = _flops(shape, settings, rows)
     return {
-        "tokens_per_s": round(rate),
-        "bound_tokens_per_s": round(bound) if bound else None,
-        "share_of_bound": round(rate / bound, 3) if bound else None,
-        "share_of_27_600": round(rate / FULL_BOUND, 3) if bound and shape == SHAPES["8b"] else None,
-        "tokens_a_step": round(mean_tokens),
-        "s_a_step": round(statistics.median(took), 3),
+        "tokens_per_s": round(done / seconds),
+        **_shares(done / seconds, trained, "tokens", _peak_flops()),
+        "share_of_27_600": round(done / seconds / FULL_BOUND, 3) if _peak_flops() and shape == SHAPES["8b"] else None,
+        "tokens_a_step": round(done / options.steps),
+        "s_a_step": round(seconds / options.steps, 3),
         "peak_gib": _peak_gib(),
         "first_loss": round(losses[0], 3),
         "last_loss": round(losses[-1], 3),
@@ -220,28 +243,43 @@ def _score(shape: Shape, questions: Questions, texts: Sequence[str]) -> dict[str
     started = time.perf_counter()
     probabilities = predict_findings(model, questions, texts)
     seconds = time.perf_counter() - started
+    rows = [questions.row(text) for text in texts]
+    _, read = _flops(shape, TrainSettings(), rows)
+    tokens = sum(map(len, rows))
     return {
         "reports_per_s": round(len(texts) / seconds, 2),
-        "tokens_per_s": round(sum(len(questions.row(text)) for text in texts) / seconds),
+        **_shares(len(texts) / seconds, read * tokens / len(texts), "reports", _peak_flops()),
+        "tokens_per_s": round(tokens / seconds),
         "sums_to_one": bool(abs(probabilities.sum(-1) - 1).max() < 1e-3),
         "peak_gib": _peak_gib(),
     }
 
 
-def _bound(shape: Shape, context: float, *, recomputing: bool) -> float | None:
-    """Return the tokens a second that the device's arithmetic allows; None where its peak is not known."""
+def _flops(shape: Shape, settings: TrainSettings, rows: Sequence[TreeRow]) -> tuple[float, float]:
+    """Return the FLOPs that a token of these rows needs, trained and read."""
+    tokens = sum(map(len, rows))
+    seen = sum(position + 1 for row in rows for position in row.positions) / tokens  # of its prefix and its branch
+    with tempfile.TemporaryDirectory() as folder:
+        _config(shape).save_pretrained(folder)
+        sizes = measure_shape(CampaignSettings(student=folder, train=settings))
+    trained, read = flops_a_token(sizes, settings, seen)
+    word = 2 * shape.hidden * shape.vocabulary  # the output layer, where it is asked: forwards, and as much backwards
+    answers = sum(label != IGNORED for row in rows for label in row.labels) / tokens
+    return trained + 2 * word * answers, read + word * sum(len(row.ends) for row in rows) / tokens
+
+
+def _shares(rate: float, flops: float, what: str, peak: float | None) -> dict[str, Any]:
+    """Return the rate that the device's arithmetic allows, and the share of it that was reached."""
+    if peak is None:
+        return {f"bound_{what}_per_s": None, "share_of_bound": None}
+    return {f"bound_{what}_per_s": round(peak / flops), "share_of_bound": round(rate * flops / peak, 3)}
+
+
+def _peak_flops() -> float | None:
     import torch
 
     card = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
-    peak = next((flops for name, flops in PEAKS.items() if name in card), None)
-    if peak is None:
-        return None
-    head = shape.hidden // shape.heads
-    attention = shape.hidden * (2 * shape.hidden + 2 * shape.kv_heads * head)
-    weights = shape.layers * (attention + 3 * shape.hidden * shape.feed_forward)
-    passes = 3 if recomputing else 2
-    flops = passes * 2 * weights + shape.layers * (passes + 1) * 2 * shape.hidden * context
-    return peak / flops
+    return next((flops for name, flops in PEAKS.items() if name in card), None)
 
 
 def _clear() -> None:

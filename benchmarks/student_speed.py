@@ -5,11 +5,14 @@
 Answering, the same student and texts on the same machine: one pass with the report's keys and values shared and the 13
 slots read at once (ours); 13 separate prompts, each read at its slot; and an answer written token by token, as JSON of
 the 13 statuses, as long as a valid one is (its content does not matter to its speed). The probabilities of the first
-two are compared. All batches hold like lengths and the same number of tokens.
+two are compared. All batches hold like lengths and the same number of tokens; since few rows are dear to write one
+token at a time, JSON is also written in batches eight times as large, as the package writes its own lists.
 
-Learning, tokens a second of an optimizer step with LoRA: our trainer (trees, weights on tokens, several questions
-behind one report) and TRL's `SFTTrainer` as it comes, on rows of the same lengths, batch and settings; ours with
-batches of unlike lengths, to see what sorting gains; and the tokens that single prompts would have taken.
+Learning, tokens a second (padding not counted) of an optimizer step with LoRA: our loop (trees, weights on tokens, its
+own order of rows), and TRL's `SFTTrainer` with its own collator and loss on the very batches of ours, as to tokens and
+labels, with the same LoRA and arguments (without checkpointing of activations, which TRL has on by default). What
+packing gains: ours with rows in random order shows what batches of like length do; and the tokens of a report's
+questions as branches behind one report are set against those of as many prompts.
 
 The ways take turns, so that other work on the machine meets all of them; figures are medians. The last line is one JSON
 object.
@@ -28,7 +31,7 @@ import numpy as np
 
 from teachback.distill.base import load_base, load_tokenizer, require_training, resolve_student
 from teachback.distill.config import TrainSettings
-from teachback.distill.predict import TOKENS_A_BATCH, predict_findings
+from teachback.distill.predict import TOKENS_A_BATCH, predict_findings, reading_batch
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions, Target
 from teachback.distill.record import environment
@@ -37,8 +40,10 @@ from teachback.distill.tree import TreeRow
 from teachback.store.corpora.synthetic import generate
 from teachback.store.label import FINDINGS, STATUSES
 
+TAUGHT = 1_024  # rows that training steps draw from, at least: batches of like length need a choice
 BATCH = 16  # rows of a training step
 WARM_UP = 2  # steps that are not counted
+READ_AT_ONCE = reading_batch("cpu")  # padded tokens
 
 
 def main() -> None:
@@ -54,9 +59,9 @@ def main() -> None:
     print(f"setting: {setting}, {environment()['device']}, {environment()['cores']} cores")
     student = resolve_student(options.student)
     questions = Questions(load_tokenizer(student), max_length=1024, **load_student_prompt(options.prompt))
-    written = list(generate(options.reports, seed=0))
+    written = list(generate(max(options.reports, TAUGHT), seed=0))
     texts = [entry.report.text("full") for entry in written]
-    answering = _answering(student, questions, texts, options.repeat)
+    answering = _answering(student, questions, texts[: options.reports], options.repeat)
     rows = [
         questions.row(text, {f: Target(entry.statuses[f], 1.0) for f in FINDINGS})
         for text, entry in zip(texts, written, strict=True)
@@ -71,10 +76,11 @@ def _answering(student: str, questions: Questions, texts: Sequence[str], repeat:
     ways: dict[str, Callable[[], Any]] = {
         "slots, shared report": lambda: predict_findings(model, questions, texts),
         "13 separate prompts": lambda: _one_by_one(model, questions, texts),
-        "JSON, token by token": lambda: _write_json(model, questions, texts),
+        "JSON, the same batches": lambda: _write_json(model, questions, texts, READ_AT_ONCE),
+        "JSON, large batches": lambda: _write_json(model, questions, texts, TOKENS_A_BATCH),
     }
     seconds, answers = _in_turns(ways, repeat)
-    shared, alone, _ = answers.values()
+    shared, alone, *_ = answers.values()
     difference = float(np.abs(shared - alone).max())
     rates = {name: len(texts) / statistics.median(took) for name, took in seconds.items()}
     fastest = rates["slots, shared report"]
@@ -85,7 +91,8 @@ def _answering(student: str, questions: Questions, texts: Sequence[str], repeat:
     return {
         "reports_per_s": {name: round(rate, 2) for name, rate in rates.items()},
         "times_separate_prompts": round(fastest / rates["13 separate prompts"], 2),
-        "times_json": round(fastest / rates["JSON, token by token"], 2),
+        "times_json": round(fastest / rates["JSON, the same batches"], 2),
+        "times_json_in_large_batches": round(fastest / rates["JSON, large batches"], 2),
         "largest_difference": difference,
     }
 
@@ -97,14 +104,14 @@ def _one_by_one(model: Any, questions: Questions, texts: Sequence[str]) -> Any:
     prompts = [[*questions.prefix(text), *questions.tail(finding)] for text in texts for finding in FINDINGS]
     out = np.zeros((len(prompts), len(STATUSES)), np.float32)
     with torch.inference_mode():
-        for indices in _batches([len(prompt) for prompt in prompts]):
+        for indices in _batches([len(prompt) for prompt in prompts], READ_AT_ONCE):
             ids, mask = _padded([prompts[i] for i in indices], questions.tokenizer.pad_token_id)
             logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1]
             out[indices] = logits[:, list(questions.status_tokens)].float().softmax(-1).numpy()
     return out.reshape(len(texts), len(FINDINGS), len(STATUSES))
 
 
-def _write_json(model: Any, questions: Questions, texts: Sequence[str]) -> None:
+def _write_json(model: Any, questions: Questions, texts: Sequence[str], tokens: int) -> None:
     """Write as many tokens as a JSON object of 13 statuses has, greedily."""
     import torch
 
@@ -112,7 +119,7 @@ def _write_json(model: Any, questions: Questions, texts: Sequence[str]) -> None:
     length = len(questions.encode_answer(example))
     prompts = [[*questions.prefix(text), *questions.tail(FINDINGS[0])] for text in texts]
     with torch.inference_mode():
-        for indices in _batches([len(prompt) + length for prompt in prompts]):
+        for indices in _batches([len(prompt) + length for prompt in prompts], tokens):
             ids, mask = _padded([prompts[i] for i in indices], questions.tokenizer.pad_token_id)
             model.generate(
                 input_ids=ids,
@@ -127,44 +134,56 @@ def _write_json(model: Any, questions: Questions, texts: Sequence[str]) -> None:
 def _learning(
     student: str, questions: Questions, rows: Sequence[TreeRow], options: argparse.Namespace
 ) -> dict[str, Any]:
-    by_length = sorted(rows, key=len)
-    shuffled = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    mixed = np.random.default_rng(0).permutation(len(rows)).tolist()
     ways: dict[str, Callable[[], Any]] = {
-        "ours": lambda: _train(student, questions, by_length, options.steps, plain=False),
-        "TRL's SFT as it comes": lambda: _train(student, questions, by_length, options.steps, plain=True),
-        "ours, lengths mixed": lambda: _train(student, questions, shuffled, options.steps, plain=False),
+        "ours": lambda: _train(student, questions, rows, options.steps, plain=False),
+        "TRL's SFT": lambda: _train(student, questions, rows, options.steps, plain=True),
+        "ours, lengths mixed": lambda: _train(student, questions, rows, options.steps, plain=False, order=mixed),
     }
     _, rates = _in_turns(ways, options.repeat, keep=True)
-    medians = {name: statistics.median(found) for name, found in rates.items()}
+    medians = {name: statistics.median(rate for rate, _ in found) for name, found in rates.items()}
+    padded = {name: statistics.median(padding for _, padding in found) for name, found in rates.items()}
     alone = _tokens_of_single_prompts(rows)
     flat = sum(len(row) for row in rows)
     print(f"\nlearning, {options.steps} steps of {BATCH} rows, mean {flat / len(rows):.0f} tokens")
     for name, rate in medians.items():
-        print(f"  {name:24}{rate:10.0f} tokens/s")
-    against = medians["ours"] / medians["TRL's SFT as it comes"]
+        print(f"  {name:24}{rate:10.0f} tokens/s   {padded[name]:6.1%} padding beside them")
+    against = medians["ours"] / medians["TRL's SFT"]
     print(
-        f"  ours / TRL's: {against:.2f}; sorted / mixed lengths: {medians['ours'] / medians['ours, lengths mixed']:.2f}"
+        f"  ours / TRL's: {against:.2f}; like lengths / mixed: {medians['ours'] / medians['ours, lengths mixed']:.2f}"
     )
     tree, single = flat / len(rows), alone / len(rows)
     print(f"  tokens a report: {tree:.0f} as a tree, {single:.0f} as 13 prompts: {single / tree:.1f} times")
     return {
         "tokens_per_s": {name: round(rate) for name, rate in medians.items()},
+        "padding": {name: round(share, 3) for name, share in padded.items()},
         "over_trl": round(against, 3),
         "over_mixed_lengths": round(medians["ours"] / medians["ours, lengths mixed"], 3),
         "tokens_saved_by_sharing": round(alone / flat, 2),
     }
 
 
-def _train(student: str, questions: Questions, rows: Sequence[TreeRow], steps: int, *, plain: bool) -> float:
-    """Train for some steps; return real tokens a second, without the first steps."""
+def _train(
+    student: str,
+    questions: Questions,
+    rows: Sequence[TreeRow],
+    steps: int,
+    *,
+    plain: bool,
+    order: Sequence[int] | None = None,
+) -> tuple[float, float]:
+    """Train for some steps; return tokens a second without the first steps, and padding beside each token."""
     times: list[float] = []
+    batches: list[tuple[int, int]] = []  # tokens, and places they are padded to
     settings = TrainSettings(quantize=False, batch=BATCH, micro_batch=BATCH, logging_steps=1, save_steps=10_000)
     model = load_base(student, quantize=False)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(model, questions.tokenizer, rows, settings, Path(folder), steps=steps + WARM_UP)
+        drawn = list(trainer._get_train_sampler()) if order is None else order
         if plain:
             trainer = _plain_trainer(student, questions, rows, trainer)
-        trainer._get_train_sampler = lambda *_: range(len(rows))
+        trainer._get_train_sampler = lambda *_: drawn
+        _count(trainer, batches)
         from transformers import TrainerCallback
 
         class Clock(TrainerCallback):  # type: ignore[misc]
@@ -173,8 +192,20 @@ def _train(student: str, questions: Questions, rows: Sequence[TreeRow], steps: i
 
         trainer.add_callback(Clock())
         trainer.train()
-    tokens = sum(len(rows[i % len(rows)]) for i in range(WARM_UP * BATCH, (steps + WARM_UP) * BATCH))
-    return tokens / (times[-1] - times[WARM_UP - 1])
+    tokens, places = map(sum, zip(*batches[WARM_UP : steps + WARM_UP], strict=True))
+    return tokens / (times[-1] - times[WARM_UP - 1]), places / tokens - 1
+
+
+def _count(trainer: Any, batches: list[tuple[int, int]]) -> None:
+    """Note of each batch how many tokens it has, and to how many places they are padded."""
+    collate = trainer.data_collator
+
+    def counted(examples: Sequence[Any]) -> Any:
+        batch = collate(examples)
+        batches.append((sum(len(example["input_ids"]) for example in examples), batch["input_ids"].numel()))
+        return batch
+
+    trainer.data_collator = counted
 
 
 def _plain_trainer(student: str, questions: Questions, rows: Sequence[TreeRow], ours: Any) -> Any:
@@ -190,7 +221,14 @@ def _plain_trainer(student: str, questions: Questions, rows: Sequence[TreeRow], 
             "output_dir",
             "max_steps",
             "per_device_train_batch_size",
+            "gradient_accumulation_steps",
             "learning_rate",
+            "lr_scheduler_type",
+            "warmup_steps",
+            "weight_decay",
+            "max_grad_norm",
+            "optim",
+            "activation_checkpointing",
             "bf16",
             "use_cpu",
             "seed",
@@ -241,11 +279,11 @@ def _tokens_of_single_prompts(rows: Sequence[TreeRow]) -> int:
     return total
 
 
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Batches of like length with as many padded tokens as `predict_findings` takes at once."""
+def _batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Batches of like length, each at most so many padded tokens."""
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > TOKENS_A_BATCH:
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > tokens:
             batches.append([])
         batches[-1].append(i)
     return batches

@@ -2,6 +2,8 @@
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teachback.distill.faults import writing
+from teachback.errors import TrainingError
 
 __all__ = ["load_arrays", "load_json", "save_arrays", "save_json"]
 
@@ -29,10 +32,17 @@ def save_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON file, None when the step that writes it has not finished."""
+    """Read a JSON file, None when the step that writes it has not finished.
+
+    Raises:
+        TrainingError: It is not what was written.
+    """
     if not path.exists():
         return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from error
     return content
 
 
@@ -50,8 +60,21 @@ def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
-    """Read a NumPy archive, None when the step that writes it has not finished."""
+    """Read a NumPy archive, None when the step that writes it has not finished.
+
+    Raises:
+        TrainingError: It is not what was written.
+    """
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"{path.name} in {path.parent} is damaged: {error}", "remove it, and the same command does its step again"
+    )

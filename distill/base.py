@@ -96,11 +96,22 @@ def load_base(student: str, *, quantize: bool) -> Any:
 
 
 def load_student(student: str, adapter: Path, *, quantize: bool) -> Any:
-    """Load a base model with a trained adapter, ready to predict."""
-    from peft import PeftModel
+    """Load a base model with a trained adapter, ready to predict.
 
-    model = PeftModel.from_pretrained(load_base(student, quantize=quantize), str(adapter))
-    return model.eval()
+    Raises:
+        TrainingError: The base cannot be loaded, or the adapter is not there or damaged.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    base = load_base(student, quantize=quantize)
+    try:
+        return PeftModel.from_pretrained(base, str(adapter)).eval()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise TrainingError(
+            f"cannot load the adapter in {adapter}: {str(error).splitlines()[0]}",
+            "if it is damaged, remove the folder that it lies in; the command that made it trains it again",
+        ) from error
 
 
 def _from_pretrained(loader: Any, student: str, **options: Any) -> Any:

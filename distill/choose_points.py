@@ -243,6 +243,7 @@ def _train(
         folder,
         steps=steps,
         progress=lambda step, loss: progress(f"{name}: {subset.reports} reports, loss {loss:.2f}", step, steps),
+        say=lambda words: progress(f"{name}: {subset.reports} reports: {words}", 0, 0),
     )
 
 

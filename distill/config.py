@@ -29,7 +29,9 @@ class TrainSettings(_Frozen):
     warmup_steps: int | None = Field(default=None, ge=0, description="Steps of warm-up; 5 % of all steps if not given.")
     weight_decay: float = Field(default=0.0, ge=0)
     batch: int = Field(default=16, ge=1, description="Reports an optimizer step.")
-    micro_batch: int = Field(default=16, ge=1, description="Reports a forward pass; batch is a multiple of it.")
+    micro_batch: int = Field(
+        default=16, ge=1, description="The most reports a forward pass; a step of `batch` is divided evenly into such."
+    )
     epochs: float = Field(default=2.0, gt=0, description="Passes over the rows.")
     min_steps: int = Field(default=0, ge=0, description="The fewest steps, however few the rows.")
     max_steps: int | None = Field(default=None, ge=1, description="The most steps, however many the rows.")

@@ -8,6 +8,7 @@ Looks select on the same reports that calibrate the student and certify its pseu
 little too good; off unless asked for. The gate and the test split see nothing of it.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,6 @@ class CalibrationLook:
     def __call__(self, model: Any) -> float:
         """Return the mean cross entropy of `present` on the curated labels, in nats, after calibration."""
         readable = [report for report in self.reports if report.text(self.settings.scope)]
-        cut = self.questions.cut_reports  # what is read over and over shall not be counted so
         model.eval()
         if self.settings.unit == "sentence":
             read = read_by_sentence(readable, self.settings.scope, lambda texts: self._score(model, texts))
@@ -57,7 +57,6 @@ class CalibrationLook:
         else:
             raw = self._score(model, scoped_texts(readable, self.settings)[1])
         model.train()
-        self.questions.cut_reports = cut
         known = self.truth >= 0
         if not known.any():
             return float("nan")
@@ -66,7 +65,8 @@ class CalibrationLook:
         return float(-np.log(np.maximum(right, _SMALLEST)).mean())
 
     def _score(self, model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
-        return predict_findings(model, self.questions, texts)
+        # What is cut on this way, over and over, shall not be counted with what training cuts.
+        return predict_findings(model, copy.copy(self.questions), texts)
 
 
 def best_look(looks: Looks) -> int:

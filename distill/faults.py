@@ -16,13 +16,18 @@ from teachback.errors import TrainingError
 
 __all__ = ["NoMemory", "human_bytes", "is_out_of_memory", "require_finite_adapter", "require_finite_step", "writing"]
 
-# What PyTorch, oneDNN and cuBLAS say when they get no memory; only CUDA's allocator has an exception of its own.
+# What PyTorch, oneDNN and cuBLAS say when they get no memory; only CUDA's allocator has an exception of its own. oneDNN
+# does not say what it lacked, but for kernels that worked with the model's layers before it is little else.
 _MEMORY_WORDS = (
     "can't allocate memory",
+    "cannot allocate memory",
     "not enough memory",
     "out of memory",
     "std::bad_alloc",
     "cublas_status_alloc_failed",
+    "could not create a primitive",
+    "could not create a memory object",
+    "could not execute a primitive",
 )
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # What libraries that write in Rust and C++ say in place of an `OSError`; PyTorch's writer does not name the reason.
@@ -35,11 +40,13 @@ class NoMemory(Exception):  # `train` deals with it: no error for the user
 
     Args:
         step: The step.
+        said: What the allocator said.
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, said: str) -> None:
         super().__init__(f"no memory for step {step}")
         self.step = step
+        self.said = said.splitlines()[0] if said else "MemoryError"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -48,6 +55,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MEMORY_WORDS)
 
 
@@ -110,6 +119,7 @@ def writing(target: Path, needed: int | None = None, *, under: Path | None = Non
             raise
         _remove(under or target)
         free = shutil.disk_usage(next(folder for folder in target.absolute().parents if folder.is_dir())).free
+        no_room = no_room or (needed is not None and free < needed)  # PyTorch's writer does not say so
         needs = "" if needed is None else f"about {human_bytes(needed)} are needed, "
         reason = "there is no room for it" if no_room else said.splitlines()[0]
         raise TrainingError(

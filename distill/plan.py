@@ -25,6 +25,7 @@ from teachback.distill.plan_model import Memory, Shape, estimate_memory, measure
 from teachback.distill.plan_time import Device, Speed, flops_a_token, known_speed, probed_speed, this_device
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
+from teachback.distill.ranks import share_batch
 from teachback.distill.tree import IGNORED, LENGTH_STEP, TreeRow
 
 __all__ = ["Plan", "Reading", "Rows", "Taught", "Training", "plan_campaign", "steps_of"]
@@ -60,6 +61,8 @@ class Rows:
         longest: Tokens of the longest.
         answers: Answer tokens of the row that has most.
         cut: Reports that lose words from their middle to fit `max_length`.
+        cut_tokens: What they lose.
+        long_lists: Lists of diseases that are left out, being longer than half a row.
     """
 
     lessons: int
@@ -68,6 +71,8 @@ class Rows:
     longest: int
     answers: int
     cut: int
+    cut_tokens: int
+    long_lists: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +171,7 @@ def plan_campaign(
     reading = _count_reading(frozen, questions, settings, len(trainings) + 1)
 
     shape, device = measure_shape(settings), this_device()
-    micro = min(settings.train.micro_batch, rows.rows)
+    micro = min(share_batch(settings.train.batch, settings.train.micro_batch, 1)[0], rows.rows)
     length = -(-rows.longest // LENGTH_STEP) * LENGTH_STEP
     mean = rows.tokens / max(1, rows.rows)
     speed = known_speed(connection, settings, device) or probed_speed(shape, settings.train, micro, length, mean)
@@ -205,6 +210,8 @@ def _count_rows(
         longest=max(map(len, planted), default=0),
         answers=answers[0] if answers else 0,
         cut=questions.cut_reports,
+        cut_tokens=questions.cut_tokens,
+        long_lists=questions.long_lists,
     )
     return rows, sum(answers[: settings.train.micro_batch])
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from teachback.distill.base import compute_in_bf16, resolve_student
 from teachback.distill.config import CampaignSettings, TrainSettings
-from teachback.distill.predict import TOKENS_A_BATCH
+from teachback.distill.predict import reading_batch
 from teachback.errors import TrainingError
 
 __all__ = ["Memory", "Shape", "estimate_memory", "kept_bytes", "measure_shape"]
@@ -194,7 +194,8 @@ def _reading_bytes(shape: Shape, length: int) -> int:
     maps = 0 if _fuses_attention() else (4 + 3 * wide) * shape.heads * length
     through = wide * (3 * shape.feed_forward + 4 * shape.width) + 8 * shape.width
     mask = length * (wide + 2)  # a row of it for each token
-    return int(max(TOKENS_A_BATCH, length) * (max(attended + maps, through) + mask))
+    tokens = reading_batch("cuda" if _fuses_attention() else "cpu")
+    return int(max(tokens, length) * (max(attended + maps, through) + mask))
 
 
 def _fuses_attention() -> bool:

@@ -80,8 +80,8 @@ class Questions:
         self.system, self.user, self.finding, self.diseases = system, user, finding, diseases
         self.diseases_json, self.verify = diseases_json, verify
         self.max_length = max_length
-        self.cut_reports = 0
-        self.long_lists = 0
+        self.cut_reports = self.cut_tokens = 0  # reports that were too long, and what they lost
+        self.long_lists = 0  # lists that were left out
         self.end = _end_of_turn(self)
         self._before, self._between, self._tails = self._split_template()
         asked = self.render(_MARK, _PHRASE_MARK).split(_MARK)[1][len(self._between) :]
@@ -141,7 +141,7 @@ class Questions:
         text = text.replace("<|", "< |")  # a report cannot write the template's marks
         room = self.max_length if room is None else room
         ids = self._encode(self._before + text + self._between)
-        self.cut_reports += len(ids) > room
+        whole = len(ids)
         while len(ids) > room:
             if not text:
                 raise TrainingError(
@@ -150,6 +150,8 @@ class Questions:
                 )
             text = self._cut(text, len(ids) - room).replace("<|", "< |")
             ids = self._encode(self._before + text + self._between)
+        self.cut_reports += whole > room
+        self.cut_tokens += whole - len(ids)
         return ids
 
     def tail(self, question: str) -> tuple[int, ...]:

@@ -149,8 +149,6 @@ def share_batch(batch: int, micro_batch: int, size: int) -> tuple[int, int]:
     Raises:
         SettingError: The batch cannot be divided.
     """
-    if size == 1:
-        return micro_batch, max(1, batch // micro_batch)
     if batch % size:
         less = max(n for n in range(1, size) if batch % n == 0)
         raise SettingError(

@@ -14,6 +14,7 @@ from teachback.distill.assemble import TrainingRow, scoped_texts
 from teachback.distill.average import average_adapters, stock_adapters
 from teachback.distill.calibrate import Calibration
 from teachback.distill.config import CampaignSettings
+from teachback.distill.early import CalibrationLook
 from teachback.distill.freeze import Frozen
 from teachback.distill.lessons import plant_rows
 from teachback.distill.parts import read_in_parts
@@ -31,6 +32,7 @@ from teachback.distill.scored import (
 )
 from teachback.distill.train import train_adapter
 from teachback.distill.tree import TreeRow
+from teachback.errors import TrainingError
 from teachback.store.identity import content_id
 from teachback.store.label import Labeler
 
@@ -120,14 +122,17 @@ def run_round(
     training: dict[str, Any] = {"adapter_hash": None, "steps": 0, "rows": 0, "seconds": 0.0, "losses": []}
     if arm != "base" and arm != "linear":
         what = f"train round {number}" if number == 1 else f"train round {number} {arm}"
-        training = load_json(folder / "train.json") or _train(
+        look = CalibrationLook(frozen.reports["calibration"], truth, questions, settings)
+        training = _trained(folder) or _train(
             settings,
             questions,
-            plant_rows(rows, frozen, questions, settings),
+            lambda: plant_rows(rows, frozen, questions, settings),
             folder,
             steps,
             champion,
-            lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
+            progress=lambda step, loss: progress(f"{what}, loss {loss:.2f}", step, steps),
+            say=lambda words: progress(f"{what}: {words}", 0, 0),
+            look=None if settings.train.patience is None else look,
         )
     version = training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on)
     judged = _judge(frozen, settings, rows, questions, truth, folder, arm, version, progress)
@@ -178,14 +183,17 @@ def average_round(
 def _train(
     settings: CampaignSettings,
     questions: Questions,
-    rows: Sequence[TreeRow],
+    plant: Callable[[], list[TreeRow]],
     folder: Path,
     steps: int,
     champion: Round | None,
-    progress: Callable[[int, float], None],
+    **told: Any,
 ) -> dict[str, Any]:
     """Train an adapter from the base, or on from the champion's, or from the base and merge it with the champion's."""
     merge = champion is not None and settings.start == "merge"
+    counts = ("cut_reports", "cut_tokens", "long_lists")
+    before = {name: getattr(questions, name) for name in counts}
+    rows = plant()
     training = train_adapter(
         settings.student,
         questions.tokenizer,
@@ -194,12 +202,29 @@ def _train(
         folder / "unmerged" if merge else folder,
         steps=steps,
         start=None if champion is None or merge else champion.folder / "adapter",
-        progress=progress,
+        audit={name: getattr(questions, name) - before[name] for name in counts},
+        **told,
     )
     if champion is not None and merge:
         stock_adapters(champion.folder / "adapter", folder / "unmerged" / "adapter", folder / "adapter")
         training |= {"adapter_hash": _hash_adapter(folder / "adapter"), "merged_with": champion.name}
         save_json(folder / "train.json", training)
+    return training
+
+
+def _trained(folder: Path) -> dict[str, Any] | None:
+    """Return the record of a training that is done, with the adapter that it made.
+
+    Raises:
+        TrainingError: The adapter is another one, or not there.
+    """
+    training = load_json(folder / "train.json")
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    if training is not None and (not weights.exists() or _hash_adapter(folder / "adapter") != training["adapter_hash"]):
+        raise TrainingError(
+            f"{weights} is not the adapter that was trained: it is missing, damaged or of another training",
+            f"remove {folder}, and the same command trains it again",
+        )
     return training
 
 

@@ -10,6 +10,7 @@ from teachback.distill.cards import write_cards
 from teachback.distill.config import CampaignSettings
 from teachback.distill.ranks import current_ranks, share_batch
 from teachback.distill.round import Progress
+from teachback.distill.trackers import open_tracker
 from teachback.store.database import Store
 
 __all__ = ["run_campaign"]
@@ -38,10 +39,13 @@ def run_campaign(
     Raises:
         StoreError: No store, nothing labelled, or no curated labels to judge by.
         TrainingError: The base cannot be loaded, or there is nothing to train on.
-        SettingError: Several processes cannot share a step's batch.
+        SettingError: Several processes cannot share a step's batch, or there is no such tracker.
+        MissingExtraError: The tracker is not installed.
     """
     settings = settings.model_copy(update={"student": resolve_student(settings.student)})
-    share_batch(settings.train.batch, settings.train.micro_batch, current_ranks().size)  # or say it before any work
+    # What is wrong with settings that are used late is said before any work.
+    share_batch(settings.train.batch, settings.train.micro_batch, current_ranks().size)
+    open_tracker(settings.train.report_to)
     with Store(store, create=False) as opened:
         campaign = Campaign(opened, settings, progress, teacher_id=teacher_id, command=command)
         finished = load_json(campaign.folder / "campaign.json")

@@ -38,7 +38,7 @@ __all__ = [
 
 DECIDING_SPLITS = ("calibration", "gate", "pool")  # what a round may look at; `test` is opened once, at the end
 
-# Called with what is being done, how much is done, and of how much.
+# Called with what is being done, how much is done, and of how much; or, of nothing, with something to know.
 Progress = Callable[[str, int, int], None]
 
 
@@ -202,4 +202,5 @@ class Counter:
     def __call__(self, more: int) -> None:
         """Count what has been done since the last call."""
         self._done += more
-        self._progress(self._what, self._done, self._total)
+        if self._total:
+            self._progress(self._what, self._done, self._total)

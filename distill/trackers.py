@@ -24,6 +24,7 @@ def open_tracker(name: str) -> list[Any]:
     """
     if name in _NONE:
         return []
+    from transformers.integrations import integration_utils
     from transformers.integrations.integration_utils import (
         INTEGRATION_TO_CALLBACK,
         get_reporting_integration_callbacks,
@@ -32,6 +33,9 @@ def open_tracker(name: str) -> list[Any]:
     if name != "all" and name not in INTEGRATION_TO_CALLBACK:
         known = ", ".join(["none", "all", *sorted(INTEGRATION_TO_CALLBACK)])
         raise SettingError(f"train.report_to: there is no tracker {name!r}", f"use one of {known}")
+    # Asked first where it can be: some callbacks that fail while they are made fail once more when they are removed.
+    if not getattr(integration_utils, f"is_{name}_available", lambda: True)():
+        raise _missing(name, _PACKAGES.get(name, name))
     try:
         return [callback() for callback in get_reporting_integration_callbacks(name)]
     except (RuntimeError, ImportError) as error:
@@ -41,7 +45,10 @@ def open_tracker(name: str) -> list[Any]:
             raise SettingError(
                 f"train.report_to: {name} cannot be used: {said}", "set it, or use another one"
             ) from error
-        wanted = package[1].rstrip(".") if package else _PACKAGES.get(name, name)
-        raise MissingExtraError(
-            f"train.report_to: {name} needs the package {wanted}, which is not installed", f"pip install '{wanted}'"
-        ) from error
+        raise _missing(name, package[1].rstrip(".") if package else _PACKAGES.get(name, name)) from error
+
+
+def _missing(name: str, package: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"train.report_to: {name} needs the package {package}, which is not installed", f"pip install '{package}'"
+    )

@@ -8,7 +8,7 @@ import gc
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from teachback.distill.faults import (
     writing,
 )
 from teachback.distill.meter import Meter, Spent
-from teachback.distill.ranks import agree, current_ranks, tell
+from teachback.distill.ranks import agree, current_ranks, share_batch, tell
 from teachback.distill.trackers import open_tracker
 from teachback.distill.trainer import build_trainer
 from teachback.distill.tree import TreeRow, collate
@@ -67,6 +67,7 @@ def train_adapter(
     progress: Callable[[int, float], None] = lambda step, loss: None,
     say: Callable[[str], None] = lambda words: None,
     look: Callable[[Any], float] | None = None,
+    audit: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Train an adapter, unless the folder holds a finished one.
 
@@ -81,6 +82,7 @@ def train_adapter(
         progress: Called with the step and its loss.
         say: Called with what else a user should know: memory that ran out, checkpoints left aside.
         look: Returns a model's loss on the calibration split, where `settings.patience` may stop the training early.
+        audit: What was counted as the rows were made, such as what was cut: for the record.
 
     Returns:
         What `train.json` holds: adapter hash, steps, rows, tokens, seconds, energy, the losses, whether NF4 was used,
@@ -115,19 +117,21 @@ def train_adapter(
             "steps": done,
             "rows": len(rows),
             "tokens": tokens,
+            "longest_row": max(map(len, rows)),
+            **(audit or {}),
             **_spent(first, meter).as_dict(),
             "tokens_per_second": tokens / len(rows) * settings.batch * (done - first.step) / seconds,
             "resumed": first.path is not None,
             "skipped_checkpoints": list(first.skipped),
             "quantized": settings.quantize,
-            "micro_batch": _shrunk(settings, shortages).micro_batch,
+            "micro_batch": _micro_batch(_shrunk(settings, shortages)),
             "out_of_memory": shortages,
             "losses": losses,
         }
     if lesson.look is not None:
         record |= {"looks": [list(look) for look in looks], "best_step": best_look(looks), "steps_planned": steps}
     save_json(folder / "train.json", record)
-    shutil.rmtree(lesson.checkpoints, ignore_errors=True)
+    _tidy(lesson)
     return record
 
 
@@ -146,7 +150,7 @@ def _run_in_memory(
         try:
             return _run(lesson, fitting, checkpoint, spent), shortages
         except NoMemory as short:
-            shortages = [*shortages, _shortage(short.step, fitting)]
+            shortages = [*shortages, _shortage(short, fitting)]
         gc.collect()  # the model that found no room; the error held it until here
         _empty_cache()
         save_json(noted, {"steps": shortages})
@@ -163,7 +167,7 @@ def _run(lesson: _Lesson, settings: TrainSettings, checkpoint: Checkpoint, spent
     """
     try:
         trainer = _build(lesson, settings, spent)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingError(
@@ -174,10 +178,10 @@ def _run(lesson: _Lesson, settings: TrainSettings, checkpoint: Checkpoint, spent
     if checkpoint.path is None or not ended:
         try:
             trainer.train(resume_from_checkpoint=checkpoint.path and str(checkpoint.path))
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, OSError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise NoMemory(trainer.state.global_step + 1) from None
+            raise NoMemory(trainer.state.global_step + 1, str(error)) from None
     else:  # killed after the last step: another one would be one too many
         trainer.state = trainer.state.load_from_json(str(checkpoint.path / "trainer_state.json"))
         _load_adapter(trainer.model, checkpoint.path)
@@ -222,7 +226,7 @@ def _newest(lesson: _Lesson, say: Callable[[str], None] = lambda words: None) ->
     return checkpoint
 
 
-def _shortage(step: int, settings: TrainSettings) -> dict[str, int]:
+def _shortage(short: NoMemory, settings: TrainSettings) -> dict[str, int]:
     """Return what was too much for the memory, and the micro-batch to try next.
 
     Raises:
@@ -231,29 +235,38 @@ def _shortage(step: int, settings: TrainSettings) -> dict[str, int]:
     if current_ranks().size > 1:
         rank, tried = current_ranks().rank, settings.micro_batch
         raise TrainingError(
-            f"step {step}: process {rank} is out of memory with micro-batches of at most {tried}",
+            f"step {short.step}: process {rank} is out of memory with micro-batches of at most {tried}",
             f"set train.micro_batch to {max(1, tried // 2)}: several processes do not change it by themselves",
         )
-    if settings.micro_batch == 1:
+    tried, _ = share_batch(settings.batch, settings.micro_batch, 1)
+    if tried == 1:
         raise TrainingError(
-            f"step {step}: there is no memory for even one report at a time",
+            f"step {short.step}: there is no memory for even one report at a time ({short.said})",
             "set train.max_length lower, train.gradient_checkpointing or train.quantize to true, or take a smaller "
             "student",
         )
-    whole = _effective_batch(settings)
-    now = max(n for n in range(1, settings.micro_batch // 2 + 1) if whole % n == 0)
-    return {"step": step, "micro_batch": settings.micro_batch, "now": now}
+    now, _ = share_batch(settings.batch, tried // 2, 1)
+    return {"step": short.step, "micro_batch": tried, "now": now}
 
 
 def _shrunk(settings: TrainSettings, shortages: Sequence[dict[str, int]]) -> TrainSettings:
     """Return settings of the same effective batch, in micro-batches that there was no shortage for yet."""
     if not shortages:
         return settings
-    return settings.model_copy(update={"batch": _effective_batch(settings), "micro_batch": shortages[-1]["now"]})
+    return settings.model_copy(update={"micro_batch": shortages[-1]["now"]})
 
 
-def _effective_batch(settings: TrainSettings) -> int:
-    return settings.micro_batch * max(1, settings.batch // settings.micro_batch)
+def _micro_batch(settings: TrainSettings) -> int:
+    """Return the reports that a forward pass of this process takes."""
+    return share_batch(settings.batch, settings.micro_batch, current_ranks().size)[0]
+
+
+def _tidy(lesson: _Lesson) -> None:
+    """Remove the checkpoints; what a tracker wrote beside them stays, in the folder of the training."""
+    for left in lesson.checkpoints.iterdir():
+        if left.is_dir() and not left.name.startswith("checkpoint-"):
+            shutil.copytree(left, lesson.folder / left.name, dirs_exist_ok=True)
+    shutil.rmtree(lesson.checkpoints, ignore_errors=True)
 
 
 def _empty_cache() -> None:

@@ -20,7 +20,7 @@ class CostRow:
         seconds: Time of training.
         tokens_per_second: Its speed; None for all together.
         watt_hours: Energy; None where nothing measured it.
-        note: How the energy was come by, or that training was resumed.
+        note: How the energy was come by or why it was not, and what befell the training.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Costs:
         rows: Rounds that were trained by steps.
         total: All together.
         has_energy: Whether any energy is on record.
+        missing: Why none is, as far as that was written down.
         sitting: Seconds of the last sitting, with prediction and evaluation.
         device: What it ran on.
     """
@@ -47,6 +48,7 @@ class Costs:
     rows: list[CostRow]
     total: CostRow
     has_energy: bool
+    missing: str
     sitting: float
     device: str
 
@@ -65,12 +67,14 @@ def add_up(record: Mapping[str, Any]) -> Costs:
         "",
     )
     device = str(record["environment"].get("device", "not known"))
-    return Costs(rows, total, bool(energies), record["seconds"], device)
+    trainings = [round_["training"] for round_ in record["rounds"]]
+    missing = next((why for training in trainings if (why := training.get("energy_missing"))), "")
+    return Costs(rows, total, bool(energies), missing, record["seconds"], device)
 
 
 def _row(round_: Mapping[str, Any]) -> CostRow:
     training = round_["training"]
-    notes = ["resumed"] if training.get("resumed") else []
+    notes = _befell(training)
     if training.get("energy_source"):
         notes.append(f"energy: {training['energy_source']}")
     return CostRow(
@@ -84,8 +88,19 @@ def _row(round_: Mapping[str, Any]) -> CostRow:
     )
 
 
+def _befell(training: Mapping[str, Any]) -> list[str]:
+    """Return what a reader should know of how a training went."""
+    notes = ["resumed"] if training.get("resumed") else []
+    notes += [f"left aside {words}" for words in training.get("skipped_checkpoints", ())]
+    for short in training.get("out_of_memory", ()):
+        notes.append(f"out of memory at step {short['step']}: micro-batches of {short['now']}")
+    if training.get("steps", 0) < training.get("steps_planned", 0):
+        notes.append(f"stopped early, of {training['steps_planned']} steps")
+    if "best_step" in training:
+        notes.append(f"the adapter of step {training['best_step']} stands")
+    return notes
+
+
 def _watt_hours(training: Mapping[str, Any]) -> float | None:
-    if training.get("energy_wh") is not None:
-        return float(training["energy_wh"])
     joules = training.get("energy_joules")
     return None if joules is None else float(joules) / _JOULES_A_WATT_HOUR

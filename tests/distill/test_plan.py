@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.synthetic_stores import copied
 from typer.testing import CliRunner
 
 from teachback.cli import app
@@ -14,6 +15,7 @@ from teachback.distill.config import CampaignSettings, load_settings
 from teachback.distill.plan import plan_campaign, steps_of
 from teachback.distill.plan_model import estimate_memory, kept_bytes, measure_shape
 from teachback.distill.plan_time import Device, flops_a_token, known_speed, probed_speed, this_device
+from teachback.distill.run import run_campaign
 from teachback.errors import TrainingError
 from teachback.store.database import open_snapshot
 
@@ -50,6 +52,7 @@ def test_a_plan_counts_what_training_does(finished: Any) -> None:
     trained = {r["name"]: r["training"] for r in record["rounds"] if r["training"]["steps"]}
     first = trained["round 1"]
     assert (plan.rows.rows, plan.rows.tokens) == (first["rows"], first["tokens"])
+    assert (plan.rows.longest, plan.rows.cut) == (first["longest_row"], first["cut_reports"])
     assert plan.trainings[0].steps == first["steps"] == steps_of(plan.rows.lessons, settings.train)
     assert [training.name for training in plan.trainings] == ["round 1", "round 2 feedback", "round 2 control"]
     for training in plan.trainings[1:]:
@@ -63,6 +66,23 @@ def test_a_plan_counts_what_training_does(finished: Any) -> None:
     # The texts that a student reads: all reports but those that it is taught on.
     assert plan.reading.texts == sum(n for split, n in record["splits"].items() if split != "train")
     assert json.loads(json.dumps(plan.as_dict()))["fits"] is plan.fits
+
+
+def test_what_is_cut_is_counted_before_and_after(
+    labelled: Path, settle: Callable[..., CampaignSettings], tmp_path: Path
+) -> None:
+    store = copied(labelled, tmp_path)
+    settings = settle(rounds=1, linear=False, tasks=["findings"], train={"max_length": 150})
+    connection, _ = open_snapshot(store)
+    with connection:
+        rows = plan_campaign(connection, settings, campaign_folder(store)).rows
+    assert rows.longest <= 150
+    assert rows.cut > 0
+    assert rows.cut_tokens >= rows.cut
+    training = run_campaign(store, settings)[0]["rounds"][1]["training"]
+    assert training["rows"] == rows.rows  # cut, never dropped
+    counted = ("longest_row", "cut_reports", "cut_tokens", "long_lists")
+    assert [training[name] for name in counted] == [rows.longest, rows.cut, rows.cut_tokens, 0]
 
 
 def test_time_is_that_of_earlier_trainings_here(finished: Any) -> None:

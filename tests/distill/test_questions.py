@@ -78,6 +78,7 @@ def test_a_long_report_loses_its_middle_and_is_counted(ask: Ask) -> None:
     row = questions.row(long, targets)
     assert len(row) <= 200
     assert questions.cut_reports == 1
+    assert questions.cut_tokens == len(ask(9999).row(long, targets)) - len(row)
     read = questions.tokenizer.decode(row.input_ids)
     assert "first words stand." in read
     assert "last words stand." in read

@@ -113,7 +113,7 @@ def test_two_processes_train_to_the_bit_what_one_trains_though_one_of_them_is_ki
 
     log, campaigns = tmp_path / "log", shared.with_name(f"{shared.stem}-campaigns")
     running = launch(shared, preset, log)
-    wait_for(lambda: any(campaigns.rglob("checkpoint-*/trainer_state.json")), running)
+    wait_for(lambda: any(campaigns.rglob("checkpoint-*/seal.json")), running)
     for victim in followers(running.pid):
         os.kill(victim, signal.SIGKILL)
     assert running.wait(timeout=300) == 0, log.read_text()[-3000:]

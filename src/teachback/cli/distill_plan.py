@@ -88,6 +88,8 @@ def _print(plan: "Plan", settings: "CampaignSettings", console: "Console") -> No
 
 def _rows(plan: "Plan", settings: "CampaignSettings") -> list[tuple[str, str]]:
     """Return the lines on what is read and taught."""
+    from teachback.distill.ranks import share_batch
+
     rows, reading, train = plan.rows, plan.reading, settings.train
     taught = [
         f"{of.labels:,} {of.source} labels of {of.task}, scope {of.scope}: {of.reports:,} reports, {of.lessons:,} texts"
@@ -105,8 +107,12 @@ def _rows(plan: "Plan", settings: "CampaignSettings") -> list[tuple[str, str]]:
             "rows",
             f"{rows.rows:,} in round 1, {rows.tokens:,} tokens; the longest {rows.longest:,} of {train.max_length:,}",
         ),
-        ("cut", f"{rows.cut:,} reports lose words from their middle to fit"),
-        ("steps", f"{steps}; {train.batch} rows a step, {min(train.micro_batch, train.batch)} at a time"),
+        (
+            "cut",
+            f"{rows.cut:,} reports lose words from their middle to fit, {rows.cut_tokens:,} tokens in all"
+            + (f"; {rows.long_lists:,} lists of diseases are too long and left out" if rows.long_lists else ""),
+        ),
+        ("steps", f"{steps}; {train.batch} rows a step, {share_batch(train.batch, train.micro_batch, 1)[0]} at a time"),
         (
             "to read",
             f"{reading.texts:,} texts, {reading.tokens:,} tokens, by each of up to {reading.students} students",

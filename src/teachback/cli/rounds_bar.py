@@ -27,7 +27,13 @@ class RoundsBar:
         self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show how far a step is; what follows a comma (`..., loss 0.42`) may change from call to call."""
+        """Show how far a step is; what follows a comma (`..., loss 0.42`) may change from call to call.
+
+        With nothing to do in all, the words are no step but something to know: they get a line of their own.
+        """
+        if total == 0:
+            self._bar.console.print(what, highlight=False, markup=False, soft_wrap=True)
+            return
         step = what.split(", loss")[0]
         if step not in self._tasks:
             self._tasks[step] = self._bar.add_task(what, total=total)

@@ -301,14 +301,23 @@ def test_an_old_record_without_conditions_or_calibration_by_finding_still_has_it
 
 
 def test_time_energy_and_cost_stand_together(page: str, campaign: Campaign, page_of: PageOf) -> None:
-    assert "No energy is on record" in part(page, "cost")
     record = copy.deepcopy(campaign[0])
     trained = [round_["training"] for round_ in record["rounds"] if round_["training"]["steps"]]
     for training in trained:
-        training["energy_wh"] = 1.5
+        training |= {"energy_joules": None, "energy_source": None, "energy_missing": "there is no counter"}
+    assert "No energy is on record: there is no counter." in part(page_of(record, campaign[1]), "cost")
+    for training in trained:
+        training |= {"energy_joules": 5400.0, "energy_source": "CPU packages (RAPL)", "energy_missing": None}
+    trained[0] |= {"out_of_memory": [{"step": 3, "micro_batch": 16, "now": 8}], "steps_planned": 1000, "best_step": 2}
     said = part(page_of(record, campaign[1]), "cost")
+    assert "out of memory at step 3: micro-batches of 8; stopped early, of 1000 steps" in said
+    assert "the adapter of step 2 stands; energy: CPU packages (RAPL)" in said
     assert f"all trainings {100 * len(trained)} - 24 s - {1.5 * len(trained):.2f} Wh" in said
     assert "The bill" in said
+    trained[0] |= {"cut_reports": 7, "cut_tokens": 1200, "long_lists": 3}
+    said = part(page_of(record, campaign[1]), "lineage")
+    assert "2 reports were too long for" in said
+    assert "round 1 was trained on 7 reports that lost 1,200 tokens in all, and without 3 lists" in said
 
 
 def test_labels_that_were_carried_to_another_section_are_told_on_page_and_terminal(
