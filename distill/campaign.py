@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from teachback.distill.artefacts import save_json
 from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
 from teachback.distill.base import load_tokenizer
 from teachback.distill.carry import carry, sentences_to_read, summarise_carried
 from teachback.distill.config import CampaignSettings
+from teachback.distill.folds import Fold, cut_folds, feed_fold, summarise_fold
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import Decision, align_present, decide
 from teachback.distill.judge import Bench, Judged, align, calibration_error
@@ -34,6 +36,7 @@ from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, STATUSES
 from teachback.store.quality.f1 import paired_difference
+from teachback.store.quality.statuses import StatusMatrix
 from teachback.store.quality.tables import evaluation_rows
 from teachback.store.rows import label_row, labeler_row
 
@@ -95,7 +98,7 @@ class Campaign:
         champion, stopped = self._base(rows), ""
         fed: list[TrainingRow] = []  # what earlier rounds that passed the gate were fed
         for number in range(1, self.settings.rounds + 1):
-            pseudo, summary = ([], None) if number == 1 else self._pseudo(champion, number)
+            pseudo, summary = ([], None) if number == 1 else self._pseudo(champion, number, fed)
             taught = assemble(self.frozen, self.settings, [*fed, *pseudo])
             if summary is not None and self.settings.unit == "sentence" and self.settings.select.carry is not None:
                 taught, summary["carried"] = self._carry(champion, taught)
@@ -163,7 +166,9 @@ class Campaign:
     def _steps(self, rows: Sequence[TrainingRow]) -> int:
         return steps_of(len(write_lessons(rows, self.frozen, self.settings)), self.settings.train)
 
-    def _pseudo(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
+    def _pseudo(
+        self, champion: Round, number: int, fed: Sequence[TrainingRow]
+    ) -> tuple[list[TrainingRow], dict[str, Any]]:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)
         pool, gate = champion.scored["pool"], champion.scored["gate"]
         opinions = fetch_opinions(self.store.connection, pool.report_ids)
@@ -171,7 +176,40 @@ class Campaign:
         known = Bench(self.store.connection, "train", self.settings.corpus, self.frozen.teacher_id).truth
         held_out = gate, align(gate.report_ids, self.gate.truth.report_ids, self.gate.truth.codes)
         in_pool = align(pool.report_ids, known.report_ids, known.codes)
-        return rows, summarise(selection, pool, in_pool, held_out)
+        summary = summarise(selection, pool, in_pool, held_out)
+        for fold in cut_folds(assemble(self.frozen, self.settings, fed), self.frozen, self.settings):
+            more, told = self._read_fold(fold, number, truth, known)
+            rows += more
+            summary.setdefault("folds", []).append(told)
+        return rows, summary
+
+    def _read_fold(
+        self, fold: Fold, number: int, truth: NDArray[np.int8], known: StatusMatrix
+    ) -> tuple[list[TrainingRow], dict[str, Any]]:
+        """Train a fold's student, let it read its fold, keep what it says, and select from it."""
+        student = run_round(
+            fold.frozen,
+            self.settings,
+            fold.rows,
+            self.questions,
+            truth,
+            self.folder,
+            number=number,
+            arm="fold",
+            steps=steps_of(len(write_lessons(fold.rows, fold.frozen, self.settings)), self.settings.train),
+            progress=lambda what, done, total: self.progress(f"{fold.name}: {what}", done, total),
+        )
+        pool = student.scored["pool"]
+        self.store.write(
+            {
+                "labelers": [labeler_row(student.labeler)],
+                "labels": [label_row(label, self.run_id) for label in student_labels(student, pool)],
+                **round_rows(student, fold.rows, None, self.frozen, self.settings, self.run_id),
+            }
+        )
+        opinions = fetch_opinions(self.store.connection, pool.report_ids)
+        selection, rows = feed_fold(student, fold, self.frozen, self.settings, truth, opinions)
+        return rows, summarise_fold(selection, fold, pool, align(pool.report_ids, known.report_ids, known.codes))
 
     def _carry(self, champion: Round, rows: list[TrainingRow]) -> tuple[list[TrainingRow], dict[str, Any]]:
         sentences = sentences_to_read(self.frozen, self.settings)
@@ -246,7 +284,7 @@ class Campaign:
             {
                 "labelers": [labeler_row(round_.labeler)],
                 "labels": labels if round_.arm != "base" else [],
-                **round_rows(record, self.frozen, self.settings, self.run_id),
+                **round_rows(round_, rows, decision, self.frozen, self.settings, self.run_id),
                 "evaluations": [
                     *self._evaluations(round_, gate, "gate"),
                     *record.calibration_rows(("calibration", "gate")),

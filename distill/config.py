@@ -77,6 +77,12 @@ class SelectSettings(_Frozen):
         lt=1,
         description="How surely a sentence is about a finding to be taught a label of another section, such as 0.2.",
     )
+    folds: int = Field(
+        default=0,
+        ge=0,
+        description="Folds of the taught reports, each read by a student of the others: what it is sure of where the "
+        "teacher did not read may come back; below 2, only reports that the teacher has not labelled are asked.",
+    )
     objection: float = Field(
         default=0.8, gt=0, le=1, description="A teacher at least this sure of another status keeps a pseudo-label out."
     )

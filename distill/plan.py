@@ -240,10 +240,12 @@ def _list_trainings(
             fed = sorted(set(fed) - {lesson.text for lesson in write_lessons(taught, frozen, settings)})
         steps = steps_of(lessons + len(fed), settings.train)
         arms = ("feedback", "control") if settings.control else ("feedback",)
+        k = settings.select.folds
+        folds = [f"fold {n} of {k}" for n in range(1, k + 1)] if k > 1 else []
         trainings += [
             Training(f"round {number} {arm}", steps, at_most=True)
             for number in range(2, settings.rounds + 1)
-            for arm in arms
+            for arm in (*folds, *arms)
         ]
     return tuple(trainings)
 

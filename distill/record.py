@@ -106,10 +106,14 @@ def run_row(run_id: str, command: str, settings: CampaignSettings) -> dict[str, 
 
 
 def round_rows(
-    record: RoundRecord, frozen: Frozen, settings: CampaignSettings, run_id: str
+    round_: Round,
+    rows: Sequence[TrainingRow],
+    decision: Decision | None,
+    frozen: Frozen,
+    settings: CampaignSettings,
+    run_id: str,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return a round's rows of `rounds`, `training_rows` and `round_decisions`; the base model has none."""
-    round_ = record.round_
     if round_.arm == "base":
         return {}
     rounds = {
@@ -140,10 +144,10 @@ def round_rows(
             "selected": row.selected,
             "reason": row.reason,
         }
-        for row in record.rows
+        for row in rows
     ]
-    decisions = [] if record.decision is None else [_decision_row(round_, record.decision)]
-    return {"rounds": [rounds], "training_rows": trained, "round_decisions": decisions}
+    decided = [] if decision is None else [_decision_row(round_, decision)]
+    return {"rounds": [rounds], "training_rows": trained, "round_decisions": decided}
 
 
 def disease_figures(

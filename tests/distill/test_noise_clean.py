@@ -17,7 +17,7 @@ from teachback.distill.noise_clean import LARGE_LOSS, SUSPECTED, Doubt, doubts, 
 from teachback.distill.noise_folds import part_of, probabilities_out_of_fold
 from teachback.distill.noise_table import tabulate
 from teachback.distill.questions import Questions
-from teachback.distill.record import RoundRecord, round_rows
+from teachback.distill.record import round_rows
 from teachback.distill.round import run_round
 from teachback.store.database import Store
 from teachback.store.report import Report
@@ -154,9 +154,7 @@ def test_why_a_label_was_left_out_stands_in_the_store(
     with Store(store_path) as store:
         inputs = freeze(store.connection, settings)
         rows = assemble(inputs, settings)
-        calibration, gate = (
-            Bench(store.connection, s, "synthetic", inputs.teacher_id) for s in ("calibration", "gate")
-        )
+        calibration = Bench(store.connection, "calibration", "synthetic", inputs.teacher_id)
         truth = align(
             [report.report_id for report in inputs.reports["calibration"]],
             calibration.truth.report_ids,
@@ -165,10 +163,8 @@ def test_why_a_label_was_left_out_stands_in_the_store(
         round_ = run_round(
             inputs, settings, rows, ask(), truth, tmp_path, number=1, arm="linear", steps=0, progress=lambda *_: None
         )
-        scored = round_.scored["gate"]
-        judged = gate.judge(align(gate.truth.report_ids, scored.report_ids, scored.codes))
         store.write({"labelers": [labeler_row(round_.labeler)]})
-        store.write(round_rows(RoundRecord(round_, rows, None, None, judged, {}), inputs, settings, "run_1"))
+        store.write(round_rows(round_, rows, None, inputs, settings, "run_1"))
         written = store.connection.execute(
             "SELECT label_id, reason, weight FROM training_rows WHERE NOT selected ORDER BY label_id"
         ).fetchall()

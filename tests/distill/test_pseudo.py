@@ -119,6 +119,21 @@ def test_of_a_text_that_was_taught_nothing_comes_back() -> None:
     assert len(rows) == len(place) * 13
 
 
+def test_a_class_may_be_as_large_as_curated_labels_have_it_where_they_can_tell_else_as_the_teacher_has_it() -> None:
+    frozen = mixed_pool()
+    free = 90 + 20 - 2
+    # The teacher calls everything absent, curated labels call everything present: so may the student.
+    selection, _ = feed_back(student(frozen, 1, PRESENT), frozen, SETTINGS, right(frozen, PRESENT), 4)
+    assert selection.selected.any()
+    third, _ = feed_back(student(frozen, 1, PRESENT), frozen, SETTINGS, right(frozen, ABSENT), 4)
+    assert not third.selected.any()  # nor is it certified
+    # Codes that know positives only say nothing of how often a finding is absent: the teacher's share holds.
+    positives_only = right(frozen, STATUSES.index("unmentioned"))
+    settings = SETTINGS.model_copy(update={"rounds": 2})
+    selection, _ = feed_back(student(frozen, 1), frozen, settings, positives_only, 2)
+    assert selection.selected.sum() == free * 13
+
+
 def test_reports_of_a_patient_certify_as_one() -> None:
     """80 calibration reports of 40 patients: without an error 59 patients would be needed."""
     frozen = mixed_pool()
