@@ -26,6 +26,7 @@ from teachback.distill.gate import Decision, align_present, decide
 from teachback.distill.judge import Bench, Judged, align, calibration_error
 from teachback.distill.labeler import write_card
 from teachback.distill.lessons import write_lessons
+from teachback.distill.list_lengths import list_lengths
 from teachback.distill.plan import steps_of
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.pseudo import feed_back, student_labels, summarise
@@ -244,6 +245,15 @@ class Campaign:
             settings=self.settings.gate,
             earlier=[record.decision.promoted for record in self.records if record.decision is not None],
             probabilities=(self._present(champion), self._present(candidate)),
+            lists=list_lengths(
+                champion,
+                candidate,
+                self.frozen,
+                self.settings,
+                self.questions,
+                self.store.connection,
+                self.progress,
+            ),
         )
 
     def _changed(self, champion: Round, candidate: Round) -> float:

@@ -155,14 +155,14 @@ class CampaignSettings(_Frozen):
     targets: Literal["hard", "soft"] = Field(
         default="hard", description="One status a target, or the shares that the teacher's votes give to each."
     )
-    unmentioned: Literal["scope", "negative", "unlabelled", "pu"] = Field(
+    unmentioned: Literal["scope", "negative"] = Field(
         default="scope",
         description="What silence says of sections that its labeler did not read. scope: labels are taught on the text "
-        "of their scope alone; else on all that the student reads: silence as such, not at all, or as a share (pu).",
+        "of their scope alone; negative: on all that the student reads, silence as such.",
     )
-    noise: Literal["none", "prune", "downweight", "soften", "coteach"] = Field(
+    noise: Literal["none", "prune"] = Field(
         default="none",
-        description="What becomes of teacher labels that look wrong to students that were not trained on them.",
+        description="Whether teacher labels that look wrong to students that were not trained on them are left out.",
     )
     noise_folds: int = Field(default=5, ge=2, description="Parts, each judged by a student of the others.")
     control: bool = Field(

@@ -72,7 +72,7 @@ def write_lessons(rows: Sequence[TrainingRow], frozen: Frozen, settings: Campaig
             targets |= disease_targets(listed, members, report, vocabulary, settings)
         if targets:
             lessons.append(Lesson(text, targets))
-    soft = settings.targets == "soft" or settings.unmentioned == "pu" or settings.noise == "soften"
+    soft = settings.targets == "soft"
     return lessons + [Lesson(text, _shared(of) if soft else _decided(of)) for text, of in sorted(votes.items())]
 
 

@@ -157,8 +157,7 @@ def plan_campaign(
         TrainingError: The base's tokenizer or configuration cannot be loaded.
     """
     frozen = freeze(connection, settings, teacher_id)
-    unaudited = {"noise": "none", "unmentioned": settings.unmentioned.replace("pu", "negative")}
-    taught = assemble(frozen, settings.model_copy(update=unaudited))
+    taught = assemble(frozen, settings.model_copy(update={"noise": "none"}))
     prompt = load_student_prompt(settings.prompt)
     questions = Questions(load_tokenizer(settings.student), max_length=settings.train.max_length, **prompt)
     rows, most = _count_rows(taught, frozen, questions, settings)
