@@ -20,7 +20,7 @@ from teachback.distill.assemble import TrainingRow
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.noise_folds import part_of
-from teachback.distill.pseudo import UNTAUGHT, Offer, budget_of, feed, summarise
+from teachback.distill.pseudo import Offer, budget_of, feed, summarise
 from teachback.distill.round import Round, Scored
 from teachback.distill.routing import Opinion, objections
 from teachback.distill.select import Selection
@@ -122,8 +122,6 @@ def vetoes_on_fold(
                 sections = {e.section for e in evidence[f]} or _sections(reports[report_id], settings.scope)
                 status = STATUSES[pool.codes[i, f]]
                 vetoes[i, f] = _veto(label, status, sections <= _sections(reports[report_id], label.scope))  # type: ignore[arg-type]
-    if settings.unit == "sentence":
-        vetoes[(pool.codes == STATUSES.index(_SILENT)) & (vetoes == "")] = UNTAUGHT
     return vetoes
 
 

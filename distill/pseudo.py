@@ -21,7 +21,7 @@ from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.labeler import labels_of
 from teachback.distill.round import Round, Scored
 from teachback.distill.routing import Opinion, objections
-from teachback.distill.select import Selection, certify, select, told_apart, wrong
+from teachback.distill.select import Certificate, Selection, certify, select, told_apart, wrong
 from teachback.store.label import FINDINGS, STATUSES, Label
 from teachback.store.near_duplicates import normalise
 from teachback.store.quality.statuses import cluster_codes
@@ -30,8 +30,9 @@ from teachback.store.review.intervals import binomial_interval
 
 __all__ = ["UNTAUGHT", "Offer", "budget_of", "feed", "feed_back", "student_labels", "summarise", "vetoes_on"]
 
-UNTAUGHT = "refused: no sentence says it, so none would be taught"
+UNTAUGHT = "refused: silence, of a report of which no sentence is taught"
 KNOWN_TEXT = "refused: the student trained on a report with this text"
+_Certificates = dict[tuple[int, int], Certificate]
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 
@@ -85,15 +86,9 @@ def feed(
     calibration, pool = student.scored["calibration"], student.scored["pool"]
     clusters = cluster_codes(_together(frozen.reports["calibration"], calibration.report_ids))
     certificates = certify(calibration.probabilities, calibration.codes, truth, settings.select, clusters)
-    selection = select(
-        pool.probabilities,
-        pool.codes,
-        certificates,
-        _prior([label for label in frozen.taught if label.task == "findings"], truth),
-        budget=offer.budget,
-        eligible=offer.eligible,
-        vetoes=offer.vetoes,
-    )
+    prior = _prior([label for label in frozen.taught if label.task == "findings"], truth)
+    choose = _select_by_sentence if settings.unit == "sentence" else _select_by_report
+    selection = choose(pool, certificates, prior, offer)
     rows = []
     for label, (i, f) in zip(student_labels(student, pool), np.ndindex(pool.codes.shape), strict=True):
         taken = bool(selection.selected[i, f])
@@ -111,6 +106,28 @@ def feed(
         )
         rows.append(TrainingRow(taught, "pseudo", weight, str(selection.reasons[i, f]), taken))
     return replace(selection, promise=settings.select), rows
+
+
+def _select_by_report(pool: Scored, certificates: _Certificates, prior: NDArray[np.float64], offer: Offer) -> Selection:
+    return select(pool.probabilities, pool.codes, certificates, prior, offer.budget, offer.eligible, offer.vetoes)
+
+
+def _select_by_sentence(
+    pool: Scored, certificates: _Certificates, prior: NDArray[np.float64], offer: Offer
+) -> Selection:
+    """Select what sentences say, and of their reports what is certainly unmentioned, which is taught beside it.
+
+    Silence has no sentence of its own, so it takes nothing of the budget, and none of it comes back alone.
+    """
+    silent = pool.codes == STATUSES.index("unmentioned")
+    free = offer.vetoes == ""
+    given = pool.probabilities, pool.codes, certificates, prior
+    said = select(*given, offer.budget, offer.eligible, np.where(silent & free, UNTAUGHT, offer.vetoes))
+    told = said.selected.any(axis=1)
+    beside = select(*given, silent.size, told, np.where(silent, offer.vetoes, UNTAUGHT))
+    here = silent & told[:, None]
+    reasons = np.where(here, beside.reasons, said.reasons)
+    return replace(said, selected=said.selected | (here & beside.selected), reasons=reasons)
 
 
 def budget_of(frozen: Frozen, settings: CampaignSettings, offered: int) -> int:
@@ -228,7 +245,7 @@ def _part(frozen: Frozen, pool: Scored, number: int, parts: int) -> NDArray[np.b
 def vetoes_on(
     frozen: Frozen, pool: Scored, opinions: Sequence[Opinion], settings: CampaignSettings
 ) -> NDArray[np.object_]:
-    """Return (N, 13) why predictions may not be fed back, however sure: others object, or nothing would be taught."""
+    """Return (N, 13) why predictions may not be fed back, however sure: others object, or the text is known."""
     decided = [
         Opinion(c.report_id, c.target, c.status, None, "curated") for c in frozen.curated if c.task == "findings"
     ]
@@ -237,8 +254,6 @@ def vetoes_on(
     trained_on = {texts[label.report_id] for label in (*frozen.taught, *frozen.curated) if label.report_id in texts}
     known = np.array([texts[report_id] in trained_on for report_id in pool.report_ids], bool)
     vetoes[known[:, None] & (vetoes == "")] = KNOWN_TEXT
-    if settings.unit == "sentence":
-        vetoes[(pool.codes == STATUSES.index("unmentioned")) & (vetoes == "")] = UNTAUGHT
     return vetoes
 
 

@@ -21,7 +21,6 @@ from teachback.distill.folds import AGAINST_OWN, READ, Fold, cut_folds, feed_fol
 from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.lessons import write_lessons
 from teachback.distill.plan import plan_campaign
-from teachback.distill.pseudo import UNTAUGHT
 from teachback.distill.round import Round, Scored
 from teachback.distill.routing import Opinion
 from teachback.distill.run import run_campaign
@@ -121,12 +120,11 @@ def test_the_teachers_own_word_stands() -> None:
     assert vetoes(label, ABSENT, 1) == READ
 
 
-def test_a_persons_word_stands_and_silence_by_sentences_is_not_taught() -> None:
+def test_a_persons_word_stands() -> None:
     label = taught(report(0), FINDINGS[0])
     curated = (replace(label, status="present", decided_by="curated"),)
     told = vetoes(label, ABSENT, curated=curated)
     assert told == "refused: a person has decided this target (curated: present)"
-    assert vetoes(label, UNMENTIONED) == UNTAUGHT
 
 
 def test_by_whole_reports_a_scope_that_holds_all_of_it_was_read() -> None:
