@@ -31,7 +31,7 @@ from teachback.distill.plan import steps_of
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.pseudo import feed_back, student_labels, summarise
 from teachback.distill.questions import Questions
-from teachback.distill.record import RoundRecord, disease_figures, environment, round_rows, run_row
+from teachback.distill.record import RoundRecord, disease_figures, environment, record_look, round_rows, run_row
 from teachback.distill.round import Progress, Round, average_round, open_test, read_sentences, run_round
 from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
@@ -313,6 +313,8 @@ class Campaign:
     def _close(self, champion: Round, stopped: str) -> dict[str, Any]:
         """Open `test` for every subject at once, and write the campaign's record."""
         rows = {record.round_.round_id: record.rows for record in self.records}
+        judged = [record.round_.labeler.labeler_id for record in self.records]
+        before = record_look(self.store, self.frozen.campaign_id, judged, len(self.test.truth.report_ids))
         codes = {}
         for record in self.records:
             round_ = record.round_
@@ -340,6 +342,7 @@ class Campaign:
             "champion": champion.name,
             "champion_adapter": str(champion.folder / "adapter") if champion.training["adapter_hash"] else None,
             "stopped": stopped,
+            "test_looked_at_before": before,
             "feedback_over_control": self._feedback_over_control(codes),
             "diseases": disease_figures(
                 champion, self.frozen, self.settings, self.questions, self.store, self.test, self.progress
