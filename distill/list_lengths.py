@@ -73,11 +73,12 @@ def _lengths(
         listed = list_diseases(round_, only, settings, questions, "gate", progress)
         return np.array([len(listed[report.report_id]) for report in asked])
     path = round_.folder / "disease-lengths-gate.json"
-    lengths = load_json(path)
-    if lengths is None:
+    stored = load_json(path)
+    if stored is None:
         model = load_student(settings.student, round_.folder / "adapter", quantize=settings.train.quantize)
         count = Counter(progress, f"list diseases of gate, {round_.name}", len(asked))
         labels = list_diseases_of(model, questions, asked, settings.scope, "", None, count)
         lengths = [sum(label.status == "present" for label in of) for of in labels]
-        save_json(path, lengths)
-    return np.array(lengths)
+        stored = {report.report_id: n for report, n in zip(asked, lengths, strict=True)}
+        save_json(path, stored)
+    return np.array([stored[report.report_id] for report in asked])

@@ -123,9 +123,9 @@ def _select_by_sentence(
     free = offer.vetoes == ""
     given = pool.probabilities, pool.codes, certificates, prior
     said = select(*given, offer.budget, offer.eligible, np.where(silent & free, UNTAUGHT, offer.vetoes))
-    told = said.selected.any(axis=1)
-    beside = select(*given, silent.size, told, np.where(silent, offer.vetoes, UNTAUGHT))
-    here = silent & told[:, None]
+    told: NDArray[np.bool_] = said.selected.any(axis=1, keepdims=True)
+    beside = select(*given, silent.size, told[:, 0], np.where(silent, offer.vetoes, UNTAUGHT))
+    here = silent & told
     reasons = np.where(here, beside.reasons, said.reasons)
     return replace(said, selected=said.selected | (here & beside.selected), reasons=reasons)
 
@@ -133,7 +133,7 @@ def _select_by_sentence(
 def budget_of(frozen: Frozen, settings: CampaignSettings, offered: int) -> int:
     """Return the most labels to take from reports: of a round's share, theirs among all that are offered."""
     findings = sum(label.task == "findings" for label in frozen.taught)
-    taught = len(frozen.reports["train"]) if settings.select.folds else 0
+    taught = len(frozen.reports["train"]) if settings.select.folds > 1 else 0
     return int(settings.select.share * findings * offered / max(1, len(frozen.reports["pool"]) + taught))
 
 
