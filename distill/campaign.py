@@ -178,6 +178,8 @@ class Campaign:
         held_out = gate, align(gate.report_ids, self.gate.truth.report_ids, self.gate.truth.codes)
         in_pool = align(pool.report_ids, known.report_ids, known.codes)
         summary = summarise(selection, pool, in_pool, held_out)
+        if self.settings.select.folds < 2:
+            return rows, summary
         for fold in cut_folds(assemble(self.frozen, self.settings, fed), self.frozen, self.settings):
             more, told = self._read_fold(fold, number, truth, known)
             rows += more

@@ -21,6 +21,7 @@ from teachback.distill.folds import AGAINST_OWN, READ, Fold, cut_folds, feed_fol
 from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.lessons import write_lessons
 from teachback.distill.plan import plan_campaign
+from teachback.distill.report import write_report
 from teachback.distill.round import Round, Scored
 from teachback.distill.routing import Opinion
 from teachback.distill.run import run_campaign
@@ -188,8 +189,8 @@ def impressions(torch: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_where_all_is_taught_folds_feed_a_round_and_stay_in_the_store(
     impressions: Path, settle: Callable[..., CampaignSettings]
 ) -> None:
-    given: dict[str, Any] = {"unit": "sentence", "tasks": ["findings"], "train": {"epochs": 1.0, "learning_rate": 3e-2}}
-    settings = settle(**given, select={"error": 0.45, "folds": 2})
+    train = {"epochs": 1.0, "learning_rate": 3e-2}
+    settings = settle(tasks=["findings"], train=train, select={"error": 0.45, "folds": 2})
     record, folder = run_campaign(impressions, settings)
     fed = next(round_ for round_ in record["rounds"] if round_["name"] == "round 2 feedback")
     told = fed["pseudo"]["folds"]
@@ -199,9 +200,10 @@ def test_where_all_is_taught_folds_feed_a_round_and_stay_in_the_store(
     assert came_back > 0
     for fold in told:
         assert fold["selected"] + sum(fold["refused"].values()) == fold["predictions"]
-    assert "Fold 1 of 2: a student that was trained without these" in (folder / "report.html").read_text()
     connection, _ = open_snapshot(impressions)
     with connection:
+        write_report(record, connection, folder / "report.html")
+        assert "Fold 1 of 2: a student that was trained without these" in (folder / "report.html").read_text()
         strays = """SELECT count(*) FROM training_rows fed JOIN labels l USING (label_id)
             JOIN rounds own ON own.labeler_id = l.labeler_id AND own.arm = 'fold'
             JOIN training_rows seen ON seen.round_id = own.round_id AND seen.selected
