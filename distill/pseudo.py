@@ -21,7 +21,7 @@ from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.labeler import labels_of
 from teachback.distill.round import Round, Scored
 from teachback.distill.routing import Opinion, objections
-from teachback.distill.select import Certificate, Selection, certify, select, told_apart, wrong
+from teachback.distill.select import Certificate, Selection, certify, class_shares, select, wrong
 from teachback.store.label import FINDINGS, STATUSES, Label
 from teachback.store.near_duplicates import normalise
 from teachback.store.quality.statuses import cluster_codes
@@ -220,19 +220,10 @@ def _held_out(selection: Selection, scored: Scored, truth: NDArray[np.int8]) -> 
 
 
 def _prior(findings: Iterable[TaughtLabel], truth: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Return (13, 4), how large each class may be: its share among curated labels, or the teacher's where none tell.
-
-    A teacher that reads less than the student names fewer findings than there are, so the curated labels of
-    `calibration` go before it; where these know positives only, that is so of `present`.
-    """
+    """Return (13, 4), how large each class may be among what is fed back."""
     counts = Counter((label.target, label.status) for label in findings)
     prior = np.array([[counts[f, s] for s in STATUSES] for f in FINDINGS], float)
-    shares: NDArray[np.float64] = prior / np.maximum(prior.sum(axis=1, keepdims=True), 1)
-    known = (truth >= 0).sum(axis=0)
-    for s in told_apart(truth):
-        curated = (truth == s).sum(axis=0) / np.maximum(known, 1)
-        shares[:, s] = np.where(known > 0, curated, shares[:, s])
-    return shares
+    return class_shares(prior / np.maximum(prior.sum(axis=1, keepdims=True), 1), truth)
 
 
 def _part(frozen: Frozen, pool: Scored, number: int, parts: int) -> NDArray[np.bool_]:

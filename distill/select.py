@@ -24,7 +24,7 @@ from teachback.distill.config import SelectSettings
 from teachback.distill.conformal import Ladder, climb_down, fewest_clusters, plan_ladder
 from teachback.store.label import FINDINGS, STATUSES
 
-__all__ = ["Certificate", "Selection", "certify", "select", "told_apart", "wrong"]
+__all__ = ["Certificate", "Selection", "certify", "class_shares", "select", "wrong"]
 
 PRESENT = STATUSES.index("present")
 ABSENT, UNCERTAIN = STATUSES.index("absent"), STATUSES.index("uncertain")
@@ -134,8 +134,8 @@ def select(
         probabilities: (N, 13, 4) calibrated probabilities of the pool.
         codes: (N, 13) decided statuses.
         certificates: From `certify`.
-        prior: (13, 4) share of each status among curated labels, or the teacher's, of each finding: no class may be
-            larger among the selected than it is there, or feedback would drift towards the easy classes.
+        prior: (13, 4) from `class_shares`: no class may be larger among the selected than it is there, or feedback
+            would drift towards the easy classes.
         budget: The most labels to take in all.
         eligible: (N,) which reports may be taken; all of them if not given.
         vetoes: (N, 13) reasons for which a prediction may not be taken, however sure; empty text where there is none.
@@ -184,9 +184,21 @@ def wrong(codes: NDArray[np.int8], truth: NDArray[np.int8]) -> NDArray[np.bool_]
     return mistaken
 
 
-def told_apart(truth: NDArray[np.int8]) -> tuple[int, ...]:
-    """Return the codes that curated labels tell apart: all, or `present` alone where they know positives only."""
-    return (PRESENT,) if _positives_only(truth) else tuple(range(len(STATUSES)))
+def class_shares(teacher: NDArray[np.float64], truth: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return (13, 4) how large each class may be: its share among curated labels, or the teacher's where none tell.
+
+    A teacher that reads less than the student names fewer findings than there are, so curated labels go before it;
+    where these know positives only, that is so of `present` alone.
+
+    Args:
+        teacher: (13, 4) share of each status among the teacher's labels of each finding.
+        truth: (N, 13) curated statuses of the calibration reports; -1 where there is none.
+    """
+    shares = teacher.copy()
+    known = (truth >= 0).sum(axis=0)
+    for s in (PRESENT,) if _positives_only(truth) else range(len(STATUSES)):
+        shares[:, s] = np.where(known > 0, (truth == s).sum(axis=0) / np.maximum(known, 1), teacher[:, s])
+    return shares
 
 
 @dataclass(frozen=True, slots=True)
