@@ -16,6 +16,7 @@ from teachback.agents.settings import LLMSettings
 from teachback.agents.teach import TeachConfig
 from teachback.distill.assemble import assemble
 from teachback.distill.calibrate import Calibration
+from teachback.distill.cards import write_cards
 from teachback.distill.config import CampaignSettings, SelectSettings
 from teachback.distill.folds import AGAINST_OWN, READ, Fold, cut_folds, feed_fold, summarise_fold, vetoes_on_fold
 from teachback.distill.freeze import Frozen, TaughtLabel
@@ -203,7 +204,10 @@ def test_where_all_is_taught_folds_feed_a_round_and_stay_in_the_store(
     connection, _ = open_snapshot(impressions)
     with connection:
         write_report(record, connection, folder / "report.html")
+        write_cards(record, connection, folder)
         assert "Fold 1 of 2: a student that was trained without these" in (folder / "report.html").read_text()
+        card = (Path(fed["folder"]) / "adapter" / "README.md").read_text()
+        assert "more by a student trained without fold 1 of 2 of the taught reports" in card
         strays = """SELECT count(*) FROM training_rows fed JOIN labels l USING (label_id)
             JOIN rounds own ON own.labeler_id = l.labeler_id AND own.arm = 'fold'
             JOIN training_rows seen ON seen.round_id = own.round_id AND seen.selected
