@@ -123,9 +123,9 @@ def _select_by_sentence(
     free = offer.vetoes == ""
     given = pool.probabilities, pool.codes, certificates, prior
     said = select(*given, offer.budget, offer.eligible, np.where(silent & free, UNTAUGHT, offer.vetoes))
-    told: NDArray[np.bool_] = said.selected.any(axis=1, keepdims=True)
-    beside = select(*given, silent.size, told[:, 0], np.where(silent, offer.vetoes, UNTAUGHT))
-    here = silent & told
+    told = np.asarray(said.selected.any(axis=1), np.bool_)
+    beside = select(*given, silent.size, told, np.where(silent, offer.vetoes, UNTAUGHT))
+    here = silent & told[:, None]
     reasons = np.where(here, beside.reasons, said.reasons)
     return replace(said, selected=said.selected | (here & beside.selected), reasons=reasons)
 
