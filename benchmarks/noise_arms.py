@@ -1,4 +1,4 @@
-"""What treating label noise brings: soft targets, positive-unlabelled silence, confident learning, co-teaching.
+"""What treating label noise brings: soft targets, silence read as such, confident learning.
 
     TEACHBACK_OPENI=/data/openi python benchmarks/noise_arms.py [--corpus openi synthetic demo] [--seeds 5]
         [--student linear tiny] [--unit sentence report] [--arms plain soft prune ...] [--out DIR]
@@ -57,15 +57,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "soft": {"targets": "soft"},
     "negative": {"unmentioned": "negative"},
-    "unlabelled": {"unmentioned": "unlabelled"},
-    "pu": {"unmentioned": "pu"},
     "prune": {"noise": "prune"},
-    "downweight": {"noise": "downweight"},
-    "coteach": {"noise": "coteach"},
-    "soften": {"noise": "soften"},
     "soft+prune": {"targets": "soft", "noise": "prune"},
-    "soft+soften": {"targets": "soft", "noise": "soften"},
 }
+TAUGHT_SYNTHETIC = 900  # reports of `train` that the teacher of impressions labels
 TAUGHT_DEMO = 1200  # reports of `train` that the demo's teachers label
 
 
@@ -194,7 +189,7 @@ def _prepare(store: Path, corpus: str, seed: int) -> None:
         for selection in (Selection(of, ("train",), TAUGHT_DEMO, seed), Selection(of, ("gate", "test"), None, seed)):
             teach_store(store, teacher, TeachConfig(selection, 200, settings={"llm": "stand-in"}))
     else:
-        label(store, of, seed)
+        label(store, of, seed, TAUGHT_SYNTHETIC)
     save_json(store.parent / "ready.json", {"prevalence": PREVALENCE, "reports": SYNTHETIC_REPORTS})
 
 

@@ -44,7 +44,7 @@ from teachback.distill.config import SelectSettings
 from teachback.distill.lessons import Lesson
 from teachback.distill.linear import fit_linear
 from teachback.distill.questions import Target
-from teachback.distill.select import Certificate, Selection, certify, select, wrong
+from teachback.distill.select import Certificate, Selection, certify, class_shares, select, wrong
 from teachback.store.corpora.imported import Entry
 from teachback.store.corpora.openi import read_openi
 from teachback.store.corpora.synthetic import generate
@@ -241,7 +241,7 @@ def split_anew(corpus: Corpus, seed: int, number: int) -> Tallies:
     prior = np.array([[column.count(status) for status in STATUSES] for column in zip(*said, strict=True)], float)
     budget = int(PROMISE.share * len(rows) * len(FINDINGS))
     tallies = {NAIVE: _naive(raw["pool"], corpus.truth[pool])}
-    return tallies | _try_ways(given, offered, prior / len(rows), budget, None)
+    return tallies | _try_ways(given, offered, class_shares(prior / len(rows), given.truth), budget, None)
 
 
 def show(title: str, ways: Mapping[str, Any]) -> None:

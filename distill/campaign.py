@@ -13,27 +13,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from teachback.distill.artefacts import save_json
 from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
 from teachback.distill.base import load_tokenizer
 from teachback.distill.carry import carry, sentences_to_read, summarise_carried
 from teachback.distill.config import CampaignSettings
+from teachback.distill.folds import Fold, cut_folds, feed_fold, summarise_fold
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import Decision, align_present, decide
 from teachback.distill.judge import Bench, Judged, align, calibration_error
 from teachback.distill.labeler import write_card
 from teachback.distill.lessons import write_lessons
+from teachback.distill.list_lengths import list_lengths
 from teachback.distill.plan import steps_of
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.pseudo import feed_back, student_labels, summarise
 from teachback.distill.questions import Questions
-from teachback.distill.record import RoundRecord, disease_figures, environment, round_rows, run_row
+from teachback.distill.record import RoundRecord, disease_figures, environment, record_look, round_rows, run_row
 from teachback.distill.round import Progress, Round, average_round, open_test, read_sentences, run_round
 from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, STATUSES
 from teachback.store.quality.f1 import paired_difference
+from teachback.store.quality.statuses import StatusMatrix
 from teachback.store.quality.tables import evaluation_rows
 from teachback.store.rows import label_row, labeler_row
 
@@ -95,7 +99,7 @@ class Campaign:
         champion, stopped = self._base(rows), ""
         fed: list[TrainingRow] = []  # what earlier rounds that passed the gate were fed
         for number in range(1, self.settings.rounds + 1):
-            pseudo, summary = ([], None) if number == 1 else self._pseudo(champion, number)
+            pseudo, summary = ([], None) if number == 1 else self._pseudo(champion, number, fed)
             taught = assemble(self.frozen, self.settings, [*fed, *pseudo])
             if summary is not None and self.settings.unit == "sentence" and self.settings.select.carry is not None:
                 taught, summary["carried"] = self._carry(champion, taught)
@@ -163,7 +167,9 @@ class Campaign:
     def _steps(self, rows: Sequence[TrainingRow]) -> int:
         return steps_of(len(write_lessons(rows, self.frozen, self.settings)), self.settings.train)
 
-    def _pseudo(self, champion: Round, number: int) -> tuple[list[TrainingRow], dict[str, Any]]:
+    def _pseudo(
+        self, champion: Round, number: int, fed: Sequence[TrainingRow]
+    ) -> tuple[list[TrainingRow], dict[str, Any]]:
         truth = align(self._ids("calibration"), self.calibration.truth.report_ids, self.calibration.truth.codes)
         pool, gate = champion.scored["pool"], champion.scored["gate"]
         opinions = fetch_opinions(self.store.connection, pool.report_ids)
@@ -171,7 +177,42 @@ class Campaign:
         known = Bench(self.store.connection, "train", self.settings.corpus, self.frozen.teacher_id).truth
         held_out = gate, align(gate.report_ids, self.gate.truth.report_ids, self.gate.truth.codes)
         in_pool = align(pool.report_ids, known.report_ids, known.codes)
-        return rows, summarise(selection, pool, in_pool, held_out)
+        summary = summarise(selection, pool, in_pool, held_out)
+        if self.settings.select.folds < 2:
+            return rows, summary
+        for fold in cut_folds(assemble(self.frozen, self.settings, fed), self.frozen, self.settings):
+            more, told = self._read_fold(fold, number, truth, known)
+            rows += more
+            summary.setdefault("folds", []).append(told)
+        return rows, summary
+
+    def _read_fold(
+        self, fold: Fold, number: int, truth: NDArray[np.int8], known: StatusMatrix
+    ) -> tuple[list[TrainingRow], dict[str, Any]]:
+        """Train a fold's student, let it read its fold, keep what it says, and select from it."""
+        student = run_round(
+            fold.frozen,
+            self.settings,
+            fold.rows,
+            self.questions,
+            truth,
+            self.folder,
+            number=number,
+            arm="fold",
+            steps=steps_of(len(write_lessons(fold.rows, fold.frozen, self.settings)), self.settings.train),
+            progress=lambda what, done, total: self.progress(f"{fold.name}: {what}", done, total),
+        )
+        pool = student.scored["pool"]
+        self.store.write(
+            {
+                "labelers": [labeler_row(student.labeler)],
+                "labels": [label_row(label, self.run_id) for label in student_labels(student, pool)],
+                **round_rows(student, fold.rows, None, self.frozen, self.settings, self.run_id),
+            }
+        )
+        opinions = fetch_opinions(self.store.connection, pool.report_ids)
+        selection, rows = feed_fold(student, fold, self.frozen, self.settings, truth, opinions)
+        return rows, summarise_fold(selection, fold, pool, align(pool.report_ids, known.report_ids, known.codes))
 
     def _carry(self, champion: Round, rows: list[TrainingRow]) -> tuple[list[TrainingRow], dict[str, Any]]:
         sentences = sentences_to_read(self.frozen, self.settings)
@@ -206,6 +247,15 @@ class Campaign:
             settings=self.settings.gate,
             earlier=[record.decision.promoted for record in self.records if record.decision is not None],
             probabilities=(self._present(champion), self._present(candidate)),
+            lists=list_lengths(
+                champion,
+                candidate,
+                self.frozen,
+                self.settings,
+                self.questions,
+                self.store.connection,
+                self.progress,
+            ),
         )
 
     def _changed(self, champion: Round, candidate: Round) -> float:
@@ -246,7 +296,7 @@ class Campaign:
             {
                 "labelers": [labeler_row(round_.labeler)],
                 "labels": labels if round_.arm != "base" else [],
-                **round_rows(record, self.frozen, self.settings, self.run_id),
+                **round_rows(round_, rows, decision, self.frozen, self.settings, self.run_id),
                 "evaluations": [
                     *self._evaluations(round_, gate, "gate"),
                     *record.calibration_rows(("calibration", "gate")),
@@ -265,6 +315,8 @@ class Campaign:
     def _close(self, champion: Round, stopped: str) -> dict[str, Any]:
         """Open `test` for every subject at once, and write the campaign's record."""
         rows = {record.round_.round_id: record.rows for record in self.records}
+        judged = [record.round_.labeler.labeler_id for record in self.records]
+        before = record_look(self.store, self.frozen.campaign_id, judged, len(self.test.truth.report_ids))
         codes = {}
         for record in self.records:
             round_ = record.round_
@@ -292,6 +344,7 @@ class Campaign:
             "champion": champion.name,
             "champion_adapter": str(champion.folder / "adapter") if champion.training["adapter_hash"] else None,
             "stopped": stopped,
+            "test_looked_at_before": before,
             "feedback_over_control": self._feedback_over_control(codes),
             "diseases": disease_figures(
                 champion, self.frozen, self.settings, self.questions, self.store, self.test, self.progress

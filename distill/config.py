@@ -79,6 +79,12 @@ class SelectSettings(_Frozen):
         lt=1,
         description="How surely a sentence is about a finding to be taught a label of another section, such as 0.2.",
     )
+    folds: int = Field(
+        default=0,
+        ge=0,
+        description="Folds of the taught reports, each read by a student of the others: what it is sure of where the "
+        "teacher did not read may come back; below 2, only reports that the teacher has not labelled are asked.",
+    )
     objection: float = Field(
         default=0.8, gt=0, le=1, description="A teacher at least this sure of another status keeps a pseudo-label out."
     )
@@ -151,14 +157,14 @@ class CampaignSettings(_Frozen):
     targets: Literal["hard", "soft"] = Field(
         default="hard", description="One status a target, or the shares that the teacher's votes give to each."
     )
-    unmentioned: Literal["scope", "negative", "unlabelled", "pu"] = Field(
+    unmentioned: Literal["scope", "negative"] = Field(
         default="scope",
         description="What silence says of sections that its labeler did not read. scope: labels are taught on the text "
-        "of their scope alone; else on all that the student reads: silence as such, not at all, or as a share (pu).",
+        "of their scope alone; negative: on all that the student reads, silence as such.",
     )
-    noise: Literal["none", "prune", "downweight", "soften", "coteach"] = Field(
+    noise: Literal["none", "prune"] = Field(
         default="none",
-        description="What becomes of teacher labels that look wrong to students that were not trained on them.",
+        description="Whether teacher labels that look wrong to students that were not trained on them are left out.",
     )
     noise_folds: int = Field(default=5, ge=2, description="Parts, each judged by a student of the others.")
     control: bool = Field(

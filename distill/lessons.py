@@ -7,9 +7,10 @@ report is taught on the whole scope, as diseases are, which are listed over a re
 
 Sentences repeat (a quarter of all impressions has "No acute cardiopulmonary abnormality."). Equal ones are one lesson:
 the status with the most weight, weighed by the square root of how often it was said, up to three. A pseudo-label is
-taught on the sentences that decided it alone: what a student finds nothing in is most of what it reads, and would
-outnumber what the teacher says. A label that was carried over (`carry`) is taught on that section too, where one
-sentence says it.
+taught on the sentence that decided it alone: what a student finds nothing in is most of what it reads, and would
+outnumber what the teacher says. One of `unmentioned` is taught on the sentences that decided other pseudo-labels of its
+report: without that contrast a student learns that whatever is new to it speaks of something. A label that was carried
+over (`carry`) is taught on that section too, where one sentence says it.
 """
 
 from collections import defaultdict
@@ -72,7 +73,7 @@ def write_lessons(rows: Sequence[TrainingRow], frozen: Frozen, settings: Campaig
             targets |= disease_targets(listed, members, report, vocabulary, settings)
         if targets:
             lessons.append(Lesson(text, targets))
-    soft = settings.targets == "soft" or settings.unmentioned == "pu" or settings.noise == "soften"
+    soft = settings.targets == "soft"
     return lessons + [Lesson(text, _shared(of) if soft else _decided(of)) for text, of in sorted(votes.items())]
 
 
@@ -112,6 +113,7 @@ def _vote(
 ) -> dict[str, TrainingRow]:
     """Add what labels say of their sentences; return those that can be taught on the whole scope alone."""
     passages = passages_of(report, scope)  # type: ignore[arg-type]
+    fed = {i for row in findings.values() if row.source == "pseudo" for i in touched(passages, row.label.evidence)}
     unplaced = {}
     for finding, row in findings.items():
         places = touched(passages, row.label.evidence)
@@ -122,7 +124,7 @@ def _vote(
         if any(shared):
             _vote_in_part(passages, shared, row, votes)
         for i, passage in enumerate(passages):
-            if any(shared) or (row.source == "pseudo" and i not in places):
+            if any(shared) or (row.source == "pseudo" and i not in (fed if row.label.status == _SILENT else places)):
                 continue
             _count(votes, passage, row.label if i in places else None, finding, row.weight)
         if row.carried:

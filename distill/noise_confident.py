@@ -34,11 +34,6 @@ class Audit:
     suggested: NDArray[np.int64]
     joint: NDArray[np.float64]
 
-    @property
-    def noise(self) -> float:
-        """The share of labels that are of another status than the one given."""
-        return float(self.joint.sum() - np.trace(self.joint))
-
 
 def audit(given: NDArray[np.int64], probabilities: NDArray[np.floating]) -> Audit:
     """Find the labels of one finding that are most likely wrong.

@@ -7,7 +7,7 @@ than those that a labeler repeats word for word, which a large student learns by
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from teachback.store.label import FINDINGS, STATUSES
 from teachback.store.near_duplicates import normalise
 from teachback.store.report import Report
 
-__all__ = ["Part", "audited", "part_of", "probabilities_out_of_fold", "read_out_of_fold"]
+__all__ = ["Part", "audited", "part_of", "probabilities_out_of_fold"]
 
 Part = Callable[[Report], int]
 
@@ -37,29 +37,6 @@ def part_of(parts: int, seed: int) -> Part:
     return lambda report: zlib.crc32(f"{seed} {normalise(report.text('full'))}".encode()) % parts
 
 
-def read_out_of_fold(
-    rows: Sequence[TrainingRow], frozen: Frozen, settings: CampaignSettings
-) -> Iterable[tuple[set[str], Score]]:
-    """Train a student on all parts but one, for each part.
-
-    Args:
-        rows: Rows of a round; those on findings that are selected are taught.
-        frozen: The campaign's inputs.
-        settings: Unit, weights and number of parts.
-
-    Yields:
-        The ids of a part's reports, and what a student of the others makes of texts.
-    """
-    part = part_of(settings.noise_folds, settings.seed)
-    parts = {report.report_id: part(report) for report in frozen.reports["train"]}
-    taught = [row for row in rows if row.selected and row.label.task == "findings"]
-    for number in range(settings.noise_folds):
-        others = [row for row in taught if parts.get(row.label.report_id) != number]
-        lessons = write_lessons(others, frozen, settings)
-        if lessons and len(others) < len(taught):
-            yield {r for r, p in parts.items() if p == number}, fit_linear(lessons, seed=settings.seed)
-
-
 def probabilities_out_of_fold(
     rows: Sequence[TrainingRow], frozen: Frozen, settings: CampaignSettings
 ) -> NDArray[np.float32]:
@@ -71,13 +48,20 @@ def probabilities_out_of_fold(
         settings: Unit, weights and number of parts.
     """
     out = np.full((len(rows), len(STATUSES)), np.nan, np.float32)
-    for reports, score in read_out_of_fold(rows, frozen, settings):
-        here = [i for i, row in enumerate(rows) if audited(row) and row.label.report_id in reports]
-        out[here] = read_rows([rows[i] for i in here], frozen, settings, score)
+    number_of = part_of(settings.noise_folds, settings.seed)
+    parts = {report.report_id: number_of(report) for report in frozen.reports["train"]}
+    taught = [row for row in rows if row.selected and row.label.task == "findings"]
+    for number in range(settings.noise_folds):
+        others = [row for row in taught if parts.get(row.label.report_id) != number]
+        lessons = write_lessons(others, frozen, settings)
+        if lessons and len(others) < len(taught):
+            here = [i for i, row in enumerate(rows) if audited(row) and parts[row.label.report_id] == number]
+            score = fit_linear(lessons, seed=settings.seed)
+            out[here] = _read_rows([rows[i] for i in here], frozen, settings, score)
     return out
 
 
-def read_rows(
+def _read_rows(
     rows: Sequence[TrainingRow], frozen: Frozen, settings: CampaignSettings, score: Score
 ) -> NDArray[np.float32]:
     """Return (N, 4) what a student makes of the findings and texts of N rows."""

@@ -162,8 +162,7 @@ def plan_campaign(
         TrainingError: The base's tokenizer or configuration cannot be loaded.
     """
     frozen = freeze(connection, settings, teacher_id)
-    unaudited = {"noise": "none", "unmentioned": settings.unmentioned.replace("pu", "negative")}
-    taught = assemble(frozen, settings.model_copy(update=unaudited))
+    taught = assemble(frozen, settings.model_copy(update={"noise": "none"}))
     prompt = load_student_prompt(settings.prompt)
     questions = Questions(load_tokenizer(settings.student), max_length=settings.train.max_length, **prompt)
     rows, most = _count_rows(taught, frozen, questions, settings)
@@ -247,10 +246,12 @@ def _list_trainings(
             fed = sorted(set(fed) - {lesson.text for lesson in write_lessons(taught, frozen, settings)})
         steps = steps_of(lessons + len(fed), settings.train)
         arms = ("feedback", "control") if settings.control else ("feedback",)
+        k = settings.select.folds
+        folds = [f"fold {n} of {k}" for n in range(1, k + 1)] if k > 1 else []
         trainings += [
             Training(f"round {number} {arm}", steps, at_most=True)
             for number in range(2, settings.rounds + 1)
-            for arm in arms
+            for arm in (*folds, *arms)
         ]
     return tuple(trainings)
 

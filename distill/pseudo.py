@@ -9,7 +9,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,18 +21,34 @@ from teachback.distill.freeze import Frozen, TaughtLabel
 from teachback.distill.labeler import labels_of
 from teachback.distill.round import Round, Scored
 from teachback.distill.routing import Opinion, objections
-from teachback.distill.select import Selection, certify, select, wrong
+from teachback.distill.select import Certificate, Selection, certify, class_shares, select, wrong
 from teachback.store.label import FINDINGS, STATUSES, Label
 from teachback.store.near_duplicates import normalise
 from teachback.store.quality.statuses import cluster_codes
 from teachback.store.report import Report
 from teachback.store.review.intervals import binomial_interval
 
-__all__ = ["feed_back", "student_labels", "summarise"]
+__all__ = ["UNTAUGHT", "Offer", "budget_of", "feed", "feed_back", "student_labels", "summarise", "vetoes_on"]
 
-UNTAUGHT = "refused: no sentence says it, so none would be taught"
+UNTAUGHT = "refused: silence, of a report of which no sentence is taught"
 KNOWN_TEXT = "refused: the student trained on a report with this text"
+_Certificates = dict[tuple[int, int], Certificate]
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a student may be asked to label.
+
+    Attributes:
+        eligible: (N,) which of the pool's reports; the others are kept for another round.
+        vetoes: (N, 13) why a prediction may not be fed back, however sure; empty text where there is no reason.
+        budget: The most labels to take.
+    """
+
+    eligible: NDArray[np.bool_]
+    vetoes: NDArray[np.object_]
+    budget: int
 
 
 def feed_back(
@@ -57,21 +73,24 @@ def feed_back(
     Returns:
         The selection and a row for every prediction, refused ones with their reason.
     """
-    calibration, pool = champion.scored["calibration"], champion.scored["pool"]
+    pool = champion.scored["pool"]
+    eligible = _part(frozen, pool, number, max(1, settings.rounds - 1))
+    budget = budget_of(frozen, settings, len(pool.report_ids))
+    return feed(champion, frozen, settings, truth, Offer(eligible, vetoes_on(frozen, pool, opinions, settings), budget))
+
+
+def feed(
+    student: Round, frozen: Frozen, settings: CampaignSettings, truth: NDArray[np.int8], offer: Offer
+) -> tuple[Selection, list[TrainingRow]]:
+    """Select from a student's predictions on its pool what the offer leaves; as `feed_back`."""
+    calibration, pool = student.scored["calibration"], student.scored["pool"]
     clusters = cluster_codes(_together(frozen.reports["calibration"], calibration.report_ids))
     certificates = certify(calibration.probabilities, calibration.codes, truth, settings.select, clusters)
-    findings = [label for label in frozen.taught if label.task == "findings"]
-    selection = select(
-        pool.probabilities,
-        pool.codes,
-        certificates,
-        _prior(findings),
-        budget=int(settings.select.share * len(findings)),
-        eligible=_part(frozen, pool, number, max(1, settings.rounds - 1)),
-        vetoes=_vetoes(frozen, pool, opinions, settings),
-    )
+    prior = _prior([label for label in frozen.taught if label.task == "findings"], truth)
+    choose = _select_by_sentence if settings.unit == "sentence" else _select_by_report
+    selection = choose(pool, certificates, prior, offer)
     rows = []
-    for label, (i, f) in zip(student_labels(champion, pool), np.ndindex(pool.codes.shape), strict=True):
+    for label, (i, f) in zip(student_labels(student, pool), np.ndindex(pool.codes.shape), strict=True):
         taken = bool(selection.selected[i, f])
         weight = settings.select.weight * float(label.confidence or 0.0) if taken else 0.0
         taught = TaughtLabel(
@@ -87,6 +106,35 @@ def feed_back(
         )
         rows.append(TrainingRow(taught, "pseudo", weight, str(selection.reasons[i, f]), taken))
     return replace(selection, promise=settings.select), rows
+
+
+def _select_by_report(pool: Scored, certificates: _Certificates, prior: NDArray[np.float64], offer: Offer) -> Selection:
+    return select(pool.probabilities, pool.codes, certificates, prior, offer.budget, offer.eligible, offer.vetoes)
+
+
+def _select_by_sentence(
+    pool: Scored, certificates: _Certificates, prior: NDArray[np.float64], offer: Offer
+) -> Selection:
+    """Select what sentences say, and of their reports what is certainly unmentioned, which is taught beside it.
+
+    Silence has no sentence of its own, so it takes nothing of the budget, and none of it comes back alone.
+    """
+    silent = pool.codes == STATUSES.index("unmentioned")
+    free = offer.vetoes == ""
+    given = pool.probabilities, pool.codes, certificates, prior
+    said = select(*given, offer.budget, offer.eligible, np.where(silent & free, UNTAUGHT, offer.vetoes))
+    told = np.asarray(said.selected.any(axis=1), np.bool_)
+    beside = select(*given, silent.size, told, np.where(silent, offer.vetoes, UNTAUGHT))
+    here = silent & told[:, None]
+    reasons = np.where(here, beside.reasons, said.reasons)
+    return replace(said, selected=said.selected | (here & beside.selected), reasons=reasons)
+
+
+def budget_of(frozen: Frozen, settings: CampaignSettings, offered: int) -> int:
+    """Return the most labels to take from reports: of a round's share, theirs among all that are offered."""
+    findings = sum(label.task == "findings" for label in frozen.taught)
+    taught = len(frozen.reports["train"]) if settings.select.folds > 1 else 0
+    return int(settings.select.share * findings * offered / max(1, len(frozen.reports["pool"]) + taught))
 
 
 def student_labels(round_: Round, scored: Scored) -> list[Label]:
@@ -171,12 +219,11 @@ def _held_out(selection: Selection, scored: Scored, truth: NDArray[np.int8]) -> 
     return {"reports": len(truth)} | _realised(passing.selected & (truth >= 0), wrong(scored.codes, truth))
 
 
-def _prior(findings: Iterable[TaughtLabel]) -> NDArray[np.float64]:
-    """Return (13, 4), the share of each status among the teacher's labels of each finding."""
+def _prior(findings: Iterable[TaughtLabel], truth: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return (13, 4), how large each class may be among what is fed back."""
     counts = Counter((label.target, label.status) for label in findings)
     prior = np.array([[counts[f, s] for s in STATUSES] for f in FINDINGS], float)
-    shares: NDArray[np.float64] = prior / np.maximum(prior.sum(axis=1, keepdims=True), 1)
-    return shares
+    return class_shares(prior / np.maximum(prior.sum(axis=1, keepdims=True), 1), truth)
 
 
 def _part(frozen: Frozen, pool: Scored, number: int, parts: int) -> NDArray[np.bool_]:
@@ -186,10 +233,10 @@ def _part(frozen: Frozen, pool: Scored, number: int, parts: int) -> NDArray[np.b
     return np.array([number_drawn % parts == (number - 2) % parts for number_drawn in drawn], bool)
 
 
-def _vetoes(
+def vetoes_on(
     frozen: Frozen, pool: Scored, opinions: Sequence[Opinion], settings: CampaignSettings
 ) -> NDArray[np.object_]:
-    """Return (N, 13) why predictions may not be fed back, however sure: others object, or nothing would be taught."""
+    """Return (N, 13) why predictions may not be fed back, however sure: others object, or the text is known."""
     decided = [
         Opinion(c.report_id, c.target, c.status, None, "curated") for c in frozen.curated if c.task == "findings"
     ]
@@ -198,8 +245,6 @@ def _vetoes(
     trained_on = {texts[label.report_id] for label in (*frozen.taught, *frozen.curated) if label.report_id in texts}
     known = np.array([texts[report_id] in trained_on for report_id in pool.report_ids], bool)
     vetoes[known[:, None] & (vetoes == "")] = KNOWN_TEXT
-    if settings.unit == "sentence":
-        vetoes[(pool.codes == STATUSES.index("unmentioned")) & (vetoes == "")] = UNTAUGHT
     return vetoes
 
 

@@ -19,13 +19,14 @@ from teachback.distill.judge import Bench, Judged
 from teachback.distill.questions import Questions
 from teachback.distill.round import Progress, Round, list_diseases
 from teachback.store.database import Store
+from teachback.store.identity import content_id
 from teachback.store.quality.calibration import CalibrationReport
 from teachback.store.quality.diseases import evaluate_diseases, fetch_diseases
 from teachback.store.quality.statuses import cluster_codes
 from teachback.store.quality.tables import evaluation_rows
 from teachback.store.runs import git_revision
 
-__all__ = ["RoundRecord", "disease_figures", "environment", "round_rows", "run_row"]
+__all__ = ["RoundRecord", "disease_figures", "environment", "record_look", "round_rows", "run_row"]
 
 
 @dataclass(slots=True)
@@ -106,10 +107,14 @@ def run_row(run_id: str, command: str, settings: CampaignSettings) -> dict[str, 
 
 
 def round_rows(
-    record: RoundRecord, frozen: Frozen, settings: CampaignSettings, run_id: str
+    round_: Round,
+    rows: Sequence[TrainingRow],
+    decision: Decision | None,
+    frozen: Frozen,
+    settings: CampaignSettings,
+    run_id: str,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return a round's rows of `rounds`, `training_rows` and `round_decisions`; the base model has none."""
-    round_ = record.round_
     if round_.arm == "base":
         return {}
     rounds = {
@@ -140,10 +145,45 @@ def round_rows(
             "selected": row.selected,
             "reason": row.reason,
         }
-        for row in record.rows
+        for row in rows
     ]
-    decisions = [] if record.decision is None else [_decision_row(round_, record.decision)]
-    return {"rounds": [rounds], "training_rows": trained, "round_decisions": decisions}
+    decided = [] if decision is None else [_decision_row(round_, decision)]
+    return {"rounds": [rounds], "training_rows": trained, "round_decisions": decided}
+
+
+def record_look(store: Store, campaign_id: str, compared: Sequence[str], reports: int) -> int:
+    """Record that a campaign opens `test`, once however often it is resumed.
+
+    Args:
+        store: The store.
+        campaign_id: The campaign.
+        compared: Ids of the labelers that are judged there.
+        reports: How many reports it has.
+
+    Returns:
+        How often anybody had looked at `test` before: the more often, the less its figures say of new reports.
+    """
+    look_id = content_id("look", campaign_id)
+    store.write(
+        {
+            "looks": [
+                {
+                    "look_id": look_id,
+                    "split": "test",
+                    "command": "distill",
+                    "compared": list(compared),
+                    "reports": reports,
+                    "run_id": f"run_{campaign_id[4:]}",
+                }
+            ]
+        }
+    )
+    counted = store.connection.execute(
+        """SELECT count(*) FROM looks, (SELECT created_at AS own FROM looks WHERE look_id = $look)
+        WHERE split = 'test' AND look_id <> $look AND created_at <= own""",
+        {"look": look_id},
+    ).fetchone()
+    return int(counted[0]) if counted else 0
 
 
 def disease_figures(

@@ -24,7 +24,7 @@ from teachback.distill.config import SelectSettings
 from teachback.distill.conformal import Ladder, climb_down, fewest_clusters, plan_ladder
 from teachback.store.label import FINDINGS, STATUSES
 
-__all__ = ["Certificate", "Selection", "certify", "select", "wrong"]
+__all__ = ["Certificate", "Selection", "certify", "class_shares", "select", "wrong"]
 
 PRESENT = STATUSES.index("present")
 ABSENT, UNCERTAIN = STATUSES.index("absent"), STATUSES.index("uncertain")
@@ -134,20 +134,21 @@ def select(
         probabilities: (N, 13, 4) calibrated probabilities of the pool.
         codes: (N, 13) decided statuses.
         certificates: From `certify`.
-        prior: (13, 4) share of each status among the teacher's labels of each finding: no class may be larger among
-            the selected than the teacher has it among all, or feedback would drift towards the easy classes.
+        prior: (13, 4) from `class_shares`: no class may be larger among the selected than it is there, or feedback
+            would drift towards the easy classes.
         budget: The most labels to take in all.
         eligible: (N,) which reports may be taken; all of them if not given.
         vetoes: (N, 13) reasons for which a prediction may not be taken, however sure; empty text where there is none.
 
     Returns:
-        The selection; within a class the surest come first.
+        The selection; within a class the surest come first. Over budget every class gives up the same share of its
+        labels: by probability alone the easy classes, which are the absent ones, would leave no room for others.
     """
     may = np.ones(len(codes), bool) if eligible is None else eligible
     n = int(may.sum())
     selected = np.zeros(codes.shape, bool)
     reasons = np.full(codes.shape, "refused: kept for another round", object)
-    margin = np.full(codes.shape, -np.inf)
+    place = np.zeros(codes.shape)  # of a label among those of its class, the surest at 0, the last at 1
     free = np.ones(codes.shape, bool) if vetoes is None else vetoes == ""
     if vetoes is not None:
         reasons[~free & may[:, None]] = vetoes[~free & may[:, None]]
@@ -163,12 +164,12 @@ def select(
         reasons[chosen, f] = f"refused: probability below the certified {certificate.threshold:.3f}"
         order = sure[np.argsort(-probabilities[sure, f, s], kind="stable")]
         cap = int(np.ceil(prior[f, s] * n))
-        reasons[order, f] = f"refused: the class is capped at the teacher's share, {cap} of {n}"
+        reasons[order, f] = f"refused: the class is capped at its share, {cap} of {n}"
         taken = order[:cap]
         selected[taken, f] = True
         reasons[taken, f] = _praise(certificate)
-        margin[taken, f] = (probabilities[taken, f, s] - certificate.threshold) / (1 - certificate.threshold + 1e-9)
-    _keep_within(budget, selected, margin, reasons)
+        place[taken, f] = (np.arange(len(taken)) + 0.5) / max(1, len(taken))
+    _keep_within(budget, selected, place, reasons)
     return Selection(selected, reasons, tuple(certificates.values()))
 
 
@@ -181,6 +182,23 @@ def wrong(codes: NDArray[np.int8], truth: NDArray[np.int8]) -> NDArray[np.bool_]
     called, there = codes == PRESENT, truth == PRESENT
     mistaken: NDArray[np.bool_] = called != there if _positives_only(truth) else codes != truth
     return mistaken
+
+
+def class_shares(teacher: NDArray[np.float64], truth: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return (13, 4) how large each class may be: its share among curated labels, or the teacher's where none tell.
+
+    A teacher that reads less than the student names fewer findings than there are, so curated labels go before it;
+    where these know positives only, that is so of `present` alone.
+
+    Args:
+        teacher: (13, 4) share of each status among the teacher's labels of each finding.
+        truth: (N, 13) curated statuses of the calibration reports; -1 where there is none.
+    """
+    shares = teacher.copy()
+    known = (truth >= 0).sum(axis=0)
+    for s in (PRESENT,) if _positives_only(truth) else range(len(STATUSES)):
+        shares[:, s] = np.where(known > 0, (truth == s).sum(axis=0) / np.maximum(known, 1), teacher[:, s])
+    return shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +283,11 @@ def _positives_only(truth: NDArray[np.int8]) -> bool:
 
 
 def _keep_within(
-    budget: int, selected: NDArray[np.bool_], margin: NDArray[np.float64], reasons: NDArray[np.object_]
+    budget: int, selected: NDArray[np.bool_], place: NDArray[np.float64], reasons: NDArray[np.object_]
 ) -> None:
     excess = int(selected.sum()) - budget
     if excess > 0:
-        weakest = np.argsort(np.where(selected, margin, np.inf), axis=None, kind="stable")[:excess]
-        spots = np.unravel_index(weakest, selected.shape)
+        last = np.argsort(-np.where(selected, place, -np.inf), axis=None, kind="stable")[:excess]
+        spots = np.unravel_index(last, selected.shape)
         selected[spots] = False
         reasons[spots] = f"refused: over the round's budget of {budget} pseudo-labels"

@@ -86,6 +86,10 @@ def _fed_back(round_: Mapping[str, Any], select: Mapping[str, Any]) -> str:
     held_out = pseudo.get("held_out")
     if held_out and held_out["realised_error"] is not None:
         told += f"; of {held_out['known']:,} that the same bounds let through on gate {_wrong(held_out)}"
+    for fold in pseudo.get("folds", ()):
+        told += f"; {fold['selected']:,} by the student without {fold['name']}"
+        if fold["known"]:
+            told += f", of {fold['known']:,} with a curated label {_wrong(fold)} are wrong"
     carried = pseudo.get("carried")
     if carried and carried["labels"]:
         told += f" ({promise}); {carried['labels']:,} labels carried to other sections"

@@ -254,6 +254,6 @@ def _pseudo(summary: Mapping[str, Any], select: Mapping[str, Any]) -> PseudoView
 
 
 def _reason(reason: str) -> str:
-    """`refused: the class is capped at the teacher's share, # of #` without its holes."""
+    """`refused: the class is capped at its share, # of #` without its holes."""
     named = reason.removeprefix("refused: ").replace("certified #", "certified threshold")
     return re.split(r",? (?:of )?#", named)[0]

@@ -139,7 +139,7 @@ def test_readers_see_the_finished_campaign(finished: Any) -> None:
 
 
 def test_test_is_opened_once_after_the_last_decision(finished: Any) -> None:
-    _, _, _, folder, told = finished
+    path, _, record, folder, told = finished
     opened = [what for what in told if what == "predict test"]
     last_training = max(i for i, what in enumerate(told) if what.startswith("train round"))
     assert told.index("predict test") > last_training
@@ -148,6 +148,22 @@ def test_test_is_opened_once_after_the_last_decision(finished: Any) -> None:
         assert predictions.name in ("predictions-calibration-gate-pool.npz", "predictions-test.npz")
     last_calibration = max(file.stat().st_mtime_ns for file in folder.rglob("calibration.json"))
     assert all(file.stat().st_mtime_ns > last_calibration for file in folder.rglob("predictions-test.npz"))
+    looks = ask(path, "SELECT split, command, len(compared), reports FROM looks")
+    assert looks == [("test", "distill", len(record["rounds"]), record["splits"]["test"])]
+    assert record["test_looked_at_before"] == 0
+
+
+def test_the_gate_asks_students_that_list_diseases_for_the_length_of_their_lists(finished: Any) -> None:
+    _, _, record, _, _ = finished
+    lists = {
+        round_["name"]: next(check for check in round_["decision"]["checks"] if check["name"] == "list length")
+        for round_ in record["rounds"]
+        if round_["decision"]
+    }
+    assert lists["round 1"]["passed"] is None  # the base model was never taught to list
+    for name in ("round 2 feedback", "round 2 average"):
+        assert lists[name]["passed"] is not None
+        assert " diseases a report, " in lists[name]["words"]
 
 
 def test_run_again_nothing_is_done_again(finished: Any) -> None:

@@ -101,9 +101,19 @@ def test_a_margin_is_held_against_the_upper_bound() -> None:
 def test_lists_stay_in_a_band_around_the_curated_ones() -> None:
     curated = np.array([2, 1, 0, 1])  # 1.0 a report
     for candidate, passed in (([2, 1, 1, 1], True), ([2, 2, 1, 1], False), ([1, 1, 0, 1], True), ([1, 1, 0, 0], False)):
-        judged = check_lists(ListLengths(np.array(candidate), np.array([9, 9, 9, 9]), curated), SETTINGS)
-        assert judged.passed is passed
-        assert judged.value == sum(candidate) / 4
+        for champion in (None, np.array([1, 1, 1, 1])):
+            judged = check_lists(ListLengths(np.array(candidate), champion, curated), SETTINGS)
+            assert judged.passed is passed
+            assert judged.value == sum(candidate) / 4
+
+
+def test_a_champions_own_long_lists_are_not_held_against_a_candidate_that_shares_them() -> None:
+    curated, champion = np.array([2, 1, 0, 1]), np.array([2, 2, 2, 2])  # 1.0 and 2.0 a report
+    for candidate, passed in (([2, 2, 2, 1], True), ([2, 2, 2, 2], True), ([3, 2, 2, 2], False), ([0, 0, 0, 0], True)):
+        assert check_lists(ListLengths(np.array(candidate), champion, curated), SETTINGS).passed is passed
+    judged = check_lists(ListLengths(np.array([3, 2, 2, 2]), champion, curated), SETTINGS)
+    told = "2.25 diseases a report, 1.00 curated: outside the band of 25%, and farther from it than the champion's 2.00"
+    assert judged.words == told
 
 
 def test_without_curated_lists_the_champions_are_the_measure_and_without_either_nothing() -> None:

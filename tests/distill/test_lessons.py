@@ -101,3 +101,10 @@ def test_refused_rows_teach_nothing() -> None:
 def test_a_pseudo_label_is_taught_on_the_sentence_that_decided_it_alone() -> None:
     taught = lessons(row("a", "Edema", "absent", ("impression", 16, 25), weight=0.4, source="pseudo"))
     assert taught == {"No edema.": {"Edema": ("absent", 0.4)}}
+
+
+def test_certain_silence_is_taught_beside_what_a_pseudo_labelled_report_says_and_nowhere_else() -> None:
+    said = row("a", "Edema", "absent", ("impression", 16, 25), weight=0.4, source="pseudo")
+    silent = row("a", "Fracture", "unmentioned", weight=0.3, source="pseudo")
+    assert lessons(said, silent) == {"No edema.": {"Edema": ("absent", 0.4), "Fracture": ("unmentioned", 0.3)}}
+    assert lessons(silent) == {}

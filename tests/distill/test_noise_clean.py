@@ -1,4 +1,4 @@
-"""Labels that students who never saw them find wrong: pruned, weighed less, listed, each with its reason."""
+"""Labels that students who never saw them find wrong: pruned or listed, each with its reason."""
 
 import json
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from teachback.distill.assemble import TrainingRow, assemble
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, TaughtLabel, freeze
 from teachback.distill.judge import Bench, align
-from teachback.distill.noise_clean import LARGE_LOSS, SUSPECTED, Doubt, doubts, treat
+from teachback.distill.noise_clean import SUSPECTED, Doubt, doubts
 from teachback.distill.noise_folds import part_of, probabilities_out_of_fold
 from teachback.distill.noise_table import tabulate
 from teachback.distill.questions import Questions
-from teachback.distill.record import RoundRecord, round_rows
+from teachback.distill.record import round_rows
 from teachback.distill.round import run_round
 from teachback.store.database import Store
 from teachback.store.report import Report
@@ -36,64 +36,27 @@ TAUGHT = tuple(
     for i, s in enumerate(GIVEN)
 )
 SETTINGS = CampaignSettings(student="x", tasks=["findings"])
+PRUNE = SETTINGS.model_copy(update={"noise": "prune"})
 
 
 def frozen(curated: tuple[TaughtLabel, ...] = ()) -> Frozen:
     return Frozen("cmp", "t", TAUGHT, curated, {"train": REPORTS, "pool": ()}, frozenset())
 
 
-def noise(kind: str) -> CampaignSettings:
-    return SETTINGS.model_copy(update={"noise": kind})
-
-
 def test_pruned_labels_stay_in_the_rows_with_their_reason() -> None:
     pytest.importorskip("sklearn")
-    rows = assemble(frozen(), noise("prune"))
+    rows = assemble(frozen(), PRUNE)
     pruned = [row for row in rows if not row.selected]
     assert [row.label.label_id for row in pruned] == [f"l{i:02}" for i in FLIPPED]
     assert all(row.reason.startswith(f"refused: {SUSPECTED} (") and row.weight == 0 for row in pruned)
     assert len(rows) == len(TAUGHT)
 
 
-def test_suspects_count_as_much_as_a_student_believes_them() -> None:
-    rows = assemble(frozen(), SETTINGS)
-    suspected = [Doubt("present", 0.2, 0.8) if i == 1 else None for i in range(len(rows))]
-    (before, less), rest = treat(rows, suspected, noise("downweight"))[:2], rows[2:]
-    assert (before.weight, less.weight, less.selected) == (1.0, pytest.approx(0.2), True)
-    assert less.reason == f"teacher label, rule; counts less: {SUSPECTED} (present 0.80, absent 0.20)"
-    assert treat(rows, suspected, noise("downweight"))[2:] == rest
-
-
-def test_softened_suspects_are_shared_between_what_was_given_and_what_is_believed() -> None:
-    rows = assemble(frozen(), SETTINGS)[:2]
-    (softened, untouched) = treat(rows, [Doubt("absent", 0.2, 0.6), None], noise("soften"))
-    # .2 / (.2 + .6) = .25 for the status given
-    assert [(s.status, s.share) for s in softened.label.shares] == [
-        ("present", pytest.approx(0.25)),
-        ("absent", pytest.approx(0.75)),
-    ]
-    assert softened.selected
-    assert SUSPECTED in softened.reason
-    assert untouched == rows[1]
-    # By sentences these labels quote nothing that could be taught otherwise.
-    by_sentence = noise("soften").model_copy(update={"unit": "sentence"})
-    assert not treat(rows, [Doubt("absent", 0.2, 0.6), None], by_sentence)[0].selected
-
-
-def test_students_of_two_halves_keep_what_they_find_easy_of_each_others() -> None:
-    pytest.importorskip("sklearn")
-    rows = assemble(frozen(), noise("coteach"))
-    refused = [row for row in rows if not row.selected]
-    assert {row.label.label_id for row in refused} <= {f"l{i:02}" for i in FLIPPED}
-    assert len(refused) >= 4
-    assert all(row.reason.startswith(LARGE_LOSS) for row in refused)
-
-
 def test_nothing_changes_by_default_and_what_a_person_decided_is_never_doubted() -> None:
     pytest.importorskip("sklearn")
     assert all(row.selected and row.weight == 1 for row in assemble(frozen(), SETTINGS))
     decided = TaughtLabel("r04", "findings", "Pleural Effusion", "absent", None, "full", "h", "curated")
-    by_id = {row.label.label_id: row for row in assemble(frozen((decided,)), noise("prune"))}
+    by_id = {row.label.label_id: row for row in assemble(frozen((decided,)), PRUNE)}
     assert by_id["h"].selected
     assert by_id["h"].weight == 2
     assert not by_id["l09"].selected
@@ -154,9 +117,7 @@ def test_why_a_label_was_left_out_stands_in_the_store(
     with Store(store_path) as store:
         inputs = freeze(store.connection, settings)
         rows = assemble(inputs, settings)
-        calibration, gate = (
-            Bench(store.connection, s, "synthetic", inputs.teacher_id) for s in ("calibration", "gate")
-        )
+        calibration = Bench(store.connection, "calibration", "synthetic", inputs.teacher_id)
         truth = align(
             [report.report_id for report in inputs.reports["calibration"]],
             calibration.truth.report_ids,
@@ -165,10 +126,8 @@ def test_why_a_label_was_left_out_stands_in_the_store(
         round_ = run_round(
             inputs, settings, rows, ask(), truth, tmp_path, number=1, arm="linear", steps=0, progress=lambda *_: None
         )
-        scored = round_.scored["gate"]
-        judged = gate.judge(align(gate.truth.report_ids, scored.report_ids, scored.codes))
         store.write({"labelers": [labeler_row(round_.labeler)]})
-        store.write(round_rows(RoundRecord(round_, rows, None, None, judged, {}), inputs, settings, "run_1"))
+        store.write(round_rows(round_, rows, None, inputs, settings, "run_1"))
         written = store.connection.execute(
             "SELECT label_id, reason, weight FROM training_rows WHERE NOT selected ORDER BY label_id"
         ).fetchall()

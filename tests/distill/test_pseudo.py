@@ -12,7 +12,7 @@ from teachback.distill.assemble import TrainingRow, assemble
 from teachback.distill.calibrate import Calibration
 from teachback.distill.config import CampaignSettings, SelectSettings
 from teachback.distill.freeze import Frozen, TaughtLabel
-from teachback.distill.pseudo import KNOWN_TEXT, feed_back, student_labels, summarise
+from teachback.distill.pseudo import KNOWN_TEXT, UNTAUGHT, feed_back, student_labels, summarise
 from teachback.distill.round import Round, Scored
 from teachback.distill.routing import AGAINST, Opinion, fetch_contradictions, fetch_opinions, objections
 from teachback.distill.select import Certificate, Selection
@@ -117,6 +117,44 @@ def test_of_a_text_that_was_taught_nothing_comes_back() -> None:
     assert selection.reasons[place["po7"], 0] == "refused: a person has decided this target (curated: present)"
     assert set(selection.reasons[place["po7"], 1:]) == {KNOWN_TEXT}  # it is trained on, if only for one finding
     assert len(rows) == len(place) * 13
+
+
+def test_a_class_may_be_as_large_as_curated_labels_have_it_where_they_can_tell_else_as_the_teacher_has_it() -> None:
+    frozen = mixed_pool()
+    free = 90 + 20 - 2
+    # The teacher calls everything absent, curated labels call everything present: so may the student.
+    selection, _ = feed_back(student(frozen, 1, PRESENT), frozen, SETTINGS, right(frozen, PRESENT), 4)
+    assert selection.selected.any()
+    third, _ = feed_back(student(frozen, 1, PRESENT), frozen, SETTINGS, right(frozen, ABSENT), 4)
+    assert not third.selected.any()  # nor is it certified
+    # Codes that know positives only say nothing of how often a finding is absent: the teacher's share holds.
+    positives_only = right(frozen, STATUSES.index("unmentioned"))
+    settings = SETTINGS.model_copy(update={"rounds": 2})
+    selection, _ = feed_back(student(frozen, 1), frozen, settings, positives_only, 2)
+    assert selection.selected.sum() == free * 13
+
+
+def test_by_sentences_certain_silence_comes_back_beside_what_is_said_and_takes_nothing_of_the_budget() -> None:
+    frozen = mixed_pool()
+    champion, silent = student(frozen, 1), STATUSES.index("unmentioned")
+    for scored in champion.scored.values():
+        scored.codes[:, 2:] = silent  # of the first two findings it is sure that they are absent, of the rest nothing
+        scored.probabilities[:, 2:] = scored.probabilities[:, 2:][..., [0, 3, 2, 1]]
+    truth = right(frozen)
+    truth[:, 2:] = silent
+    truth[:, 3] = ABSENT  # of this one the student's silence is wrong
+    settings = SETTINGS.model_copy(update={"unit": "sentence", "select": SelectSettings(share=0.02)})
+    budget = int(0.02 * 130 * 13)
+    selection, rows = feed_back(champion, frozen, settings, truth, 2)
+    said = selection.selected[:, :2]
+    assert said.sum() == budget
+    told = said.any(axis=1)
+    assert selection.selected[told][:, [2, *range(4, 13)]].all()
+    assert not selection.selected[:, 3].any()
+    assert not selection.selected[~told].any()
+    reasons = {row.reason for row in rows if row.label.status == "unmentioned" and not row.selected}
+    assert UNTAUGHT in reasons
+    assert any(reason.startswith("refused: no threshold certified") for reason in reasons)
 
 
 def test_reports_of_a_patient_certify_as_one() -> None:

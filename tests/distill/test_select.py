@@ -6,7 +6,7 @@ from teachback.distill.config import SelectSettings
 from teachback.distill.select import Certificate, certify, select, wrong
 from teachback.store.label import FINDINGS, STATUSES
 
-ABSENT = 1
+PRESENT, ABSENT = 0, 1
 SETTINGS = SelectSettings()  # 5 % at 95 %
 NO_CAP = np.ones((13, 4))
 
@@ -166,20 +166,22 @@ def test_a_class_is_capped_at_the_teachers_share_and_the_surest_come_first() -> 
     selection = select(probabilities, codes, certificates(), prior, budget=1000)
     assert np.flatnonzero(selection.selected[:, 0]).tolist() == [7, 8, 9]
     assert not selection.selected[:, 1].any()
-    assert selection.reasons[0, 0] == "refused: the class is capped at the teacher's share, 3 of 10"
+    assert selection.reasons[0, 0] == "refused: the class is capped at its share, 3 of 10"
 
 
-def test_over_budget_the_least_certain_go_by_their_share_above_the_threshold() -> None:
+def test_over_budget_every_class_gives_up_the_same_share_its_least_certain_first() -> None:
     given = certificates(None)
-    given[0, ABSENT] = Certificate(FINDINGS[0], "absent", 0.9, 100, 0, 100)
-    given[1, ABSENT] = Certificate(FINDINGS[1], "absent", 0.5, 100, 0, 100)
-    probabilities, codes = np.zeros((2, 13, 4), np.float32), np.full((2, 13), ABSENT, np.int8)
-    # Above a threshold of .9: .95 is half of the way up, .91 a tenth. Above .5: .8 is 60 % of the way, .6 20 %.
-    probabilities[:, 0, ABSENT] = (0.95, 0.91)
-    probabilities[:, 1, ABSENT] = (0.6, 0.8)
-    selection = select(probabilities, codes, given, NO_CAP, budget=2)
-    assert selection.selected[:, :2].tolist() == [[True, False], [False, True]]
-    assert selection.reasons[1, 0] == "refused: over the round's budget of 2 pseudo-labels"
+    given[0, ABSENT] = Certificate(FINDINGS[0], "absent", 0.5, 100, 0, 100)
+    given[1, PRESENT] = Certificate(FINDINGS[1], "present", 0.9, 100, 0, 100)
+    probabilities, codes = np.zeros((8, 13, 4), np.float32), np.full((8, 13), ABSENT, np.int8)
+    codes[:4, 1] = PRESENT
+    # Eight sure absences and four presences just above their threshold; half of each remains of a budget of six.
+    probabilities[:, 0, ABSENT] = np.linspace(0.99, 0.999, 8)
+    probabilities[:4, 1, PRESENT] = (0.93, 0.91, 0.94, 0.92)
+    selection = select(probabilities, codes, given, NO_CAP, budget=6)
+    assert np.flatnonzero(selection.selected[:, 0]).tolist() == [4, 5, 6, 7]
+    assert np.flatnonzero(selection.selected[:, 1]).tolist() == [0, 2]
+    assert selection.reasons[1, 1] == "refused: over the round's budget of 6 pseudo-labels"
     assert select(probabilities, codes, given, NO_CAP, budget=0).selected.sum() == 0
 
 

@@ -113,7 +113,7 @@ def test_a_prediction_that_may_not_be_taken_says_why_and_its_place_goes_to_the_n
     selection = select(probabilities, codes, certificates, prior, 100, vetoes=vetoes)
     assert selection.selected[:, 0].tolist() == [False, True, False, False]
     assert selection.reasons[0, 0] == "refused: somebody objects"
-    assert selection.reasons[2, 0] == "refused: the class is capped at the teacher's share, 1 of 4"
+    assert selection.reasons[2, 0] == "refused: the class is capped at its share, 1 of 4"
     # What is kept for another round is not even looked at.
     later = select(probabilities, codes, certificates, prior, 100, np.array([False, True, True, True]), vetoes)
     assert later.reasons[0, 0] == "refused: kept for another round"

@@ -95,7 +95,7 @@ def _rows(plan: "Plan", settings: "CampaignSettings") -> list[tuple[str, str]]:
         f"{of.labels:,} {of.source} labels of {of.task}, scope {of.scope}: {of.reports:,} reports, {of.lessons:,} texts"
         for of in plan.taught
     ]
-    audit = settings.noise != "none" or settings.unmentioned == "pu"
+    audit = settings.noise != "none"
     later = next((training for training in plan.trainings if training.at_most), None)
     steps = f"{plan.trainings[0].steps:,} in round 1"
     if later is not None:

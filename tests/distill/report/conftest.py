@@ -185,7 +185,7 @@ class Specimen:
             {
                 "labelers": [labeler_row(round_.labeler)],
                 "labels": [label_row(label, self.run_id) for label in labels] if round_.arm != "base" else [],
-                **round_rows(record, self.frozen, SETTINGS, self.run_id),
+                **round_rows(record.round_, record.rows, record.decision, self.frozen, SETTINGS, self.run_id),
             }
         )
 

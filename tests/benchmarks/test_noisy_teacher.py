@@ -1,0 +1,24 @@
+"""What the benchmark of a noisy teacher makes of its campaigns."""
+
+import pytest
+
+pytest.importorskip("scipy")
+
+from noisy_teacher import _mean_gain
+
+
+def record(*gains: float) -> dict[str, object]:
+    return {"feedback_over_control": [{"gate": {"micro": {"value": gain}}} for gain in gains]}
+
+
+def test_the_mean_gain_has_students_interval_over_rounds() -> None:
+    told = _mean_gain([record(0.01), record(), record(0.03)], "gate")
+    assert told is not None
+    assert (told["n"], told["mean"]) == (2, pytest.approx(0.02))
+    # Sample deviation of .01 and .03: .01414; t of one degree of freedom at 97.5 %: 12.706; by root two: .1271.
+    assert told["interval"] == pytest.approx([0.02 - 0.12706, 0.02 + 0.12706], abs=1e-4)
+
+
+def test_one_round_has_no_interval_and_none_no_mean() -> None:
+    assert _mean_gain([record(0.01)], "gate") == {"n": 1, "mean": 0.01, "spread": None, "interval": None}
+    assert _mean_gain([record()], "gate") is None
