@@ -31,6 +31,7 @@ __all__ = ["RulesBeside", "SideProcess"]
 
 WORTH_IT = 1_000  # reports; fewer are done before another process has started, which takes half a second of a core
 UNDER_WAY = 2  # messages at once: while one is worked on, the next is there
+BACKLOG = 12  # answers that may wait for it; of further ones, and until it is up, they are read where they come in
 MOST = 4  # reports in a message: some 8 ms of work, so that no answer waits long for its reading
 _LENGTH = struct.Struct("<I")
 
@@ -121,7 +122,7 @@ class SideProcess:
 
     async def read(self, raw: bytes, read: Callable[[Answer], T], llm_call_id: str) -> Response[T] | None:
         """Read a response, as `read_response` would; None where it is to be read here, as all but labels are."""
-        if not isinstance(read, LabelReading):
+        if not isinstance(read, LabelReading) or len(self._readings) >= BACKLOG:
             return None
         job = self._job(_Reading(raw, read.reader, read.report_id, list(read.sections), llm_call_id))
         if job is None:

@@ -198,14 +198,24 @@ class Lexicon:
                     f"{self._where(*where, place)}: {error}", "see the signs at the top of the file"
                 ) from None
             for sequence in sequences:
-                branch = self._tree
-                for form in sequence:
-                    branch = branch.setdefault(form, {})
-                    self._forms.add(form)
-                meaning = branch.setdefault(_ENTRY, Meaning())
+                branch = self._branch(sequence)
+                meaning = branch.get(_ENTRY)
+                if meaning is None:
+                    meaning = branch[_ENTRY] = Meaning()
                 meaning.sorts |= sort | (Sort.SINGULAR if sort & Sort.CUE and sequence[0] in _SINGULAR else 0)
                 meanings.append(meaning)
         return meanings
+
+    def _branch(self, sequence: Iterable[str]) -> dict[str, Any]:
+        """Return the branch of the tree that a sequence of words leads to; it grows where there is none."""
+        branch = self._tree
+        for form in sequence:
+            following = branch.get(form)
+            if following is None:
+                following = branch[form] = {}
+                self._forms.add(form)
+            branch = following
+        return branch
 
 
 def _longest(branch: Mapping[str, Any], forms: Sequence[str], place: int) -> tuple[int, Meaning] | None:
