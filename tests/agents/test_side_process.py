@@ -17,7 +17,7 @@ from teachback.agents.label_reading import LabelReading, Reader
 from teachback.agents.llm_labeler import LLMLabeler
 from teachback.agents.responses import read_response
 from teachback.agents.rule_labeler import RuleLabeler
-from teachback.agents.side_process import WORTH_IT, RulesBeside, SideProcess
+from teachback.agents.side_process import BACKLOG, WORTH_IT, RulesBeside, SideProcess
 from teachback.agents.stand_in import stand_in_settings
 from teachback.store.corpora.synthetic import generate
 from teachback.store.report import Report
@@ -82,11 +82,22 @@ def test_answers_are_read_the_same_there_and_here(reports, stand_in_url, memory_
     asked += [(answer, asked[0][1]) for answer in unusable]
 
     async def read(side):
-        return await asyncio.gather(*(side.read(answer, reading, "call_1") for answer, reading in asked))
+        return [await side.read(answer, reading, "call_1") for answer, reading in asked]
 
     there = beside(read)
     assert there == [read_response(answer, reading, "call_1", reading.report_id) for answer, reading in asked]
     assert [response.refused is None for response in there] == [True] * len(reports) + [False] * len(unusable)
+
+
+def test_what_would_wait_long_is_read_here(reports, stand_in_url, memory_cache):
+    raw = answers(stand_in_url, memory_cache, reports)
+
+    async def read(side):
+        readings = [LabelReading(READER, report.report_id, report.scoped("full")) for report in reports]
+        return await asyncio.gather(*(side.read(answer, r, "call_1") for answer, r in zip(raw, readings, strict=True)))
+
+    there = beside(read)
+    assert [response is None for response in there] == [False] * BACKLOG + [True] * (len(reports) - BACKLOG)
 
 
 def test_small_jobs_start_no_process(reports):
