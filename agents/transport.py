@@ -6,6 +6,7 @@ key and headers are made once, by the SDK; what goes wrong is raised as the SDK 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
@@ -13,8 +14,6 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx2
 import openai
-from multidict import CIMultiDictProxy
-from yarl import URL
 
 from teachback.agents.payload import PATH
 from teachback.agents.settings import LLMSettings
@@ -35,7 +34,7 @@ class Received:
     """
 
     content: bytes
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]
 
 
 class Transport:
@@ -45,18 +44,19 @@ class Transport:
         settings: The endpoint.
 
     Raises:
-        TeacherError: The endpoint needs a key, and there is none.
+        TeacherError: The endpoint needs a key, and there is none; or the environment's proxy cannot be used.
     """
 
     def __init__(self, settings: LLMSettings) -> None:
         sdk = connect(settings)
         headers = {**sdk.default_headers, **sdk.auth_headers, "Content-Type": "application/json"}
-        self._url = URL(f"{str(sdk.base_url).rstrip('/')}{PATH}")
+        url = httpx2.URL(f"{str(sdk.base_url).rstrip('/')}{PATH}")
+        self._url = str(url)
         self._session = aiohttp.ClientSession(
             headers={name: value for name, value in headers.items() if isinstance(value, str)},
-            connector=_connector(settings, self._url),
+            connector=_connector(settings, url),
             timeout=aiohttp.ClientTimeout(sock_connect=settings.connect_timeout_s, sock_read=settings.timeout_s),
-            proxy=_proxy(settings, self._url),
+            proxy=_proxy(settings, url),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -86,7 +86,7 @@ class Transport:
         await self._session.close()
 
     def _request(self) -> httpx2.Request:
-        return httpx2.Request("POST", str(self._url))
+        return httpx2.Request("POST", self._url)
 
 
 def _status_error(response: httpx2.Response, content: bytes) -> openai.APIStatusError:
@@ -124,15 +124,24 @@ def connect(settings: LLMSettings) -> openai.AsyncOpenAI:
     )
 
 
-def _connector(settings: LLMSettings, url: URL) -> aiohttp.TCPConnector:
+def _connector(settings: LLMSettings, url: httpx2.URL) -> aiohttp.TCPConnector:
     # The SDK's own certificates, where a certificate is looked at.
     secure = httpx2.create_ssl_context(trust_env=not settings.is_local) if url.scheme == "https" else True
     return aiohttp.TCPConnector(limit=settings.concurrency, ssl=secure)
 
 
-def _proxy(settings: LLMSettings, url: URL) -> str | None:
+def _proxy(settings: LLMSettings, url: httpx2.URL) -> str | None:
     # Endpoints on this machine are asked without one: a report goes to the host that was checked.
-    if settings.is_local or proxy_bypass(url.host or ""):
+    if settings.is_local or proxy_bypass(url.host):
         return None
     known = getproxies()
-    return known.get(url.scheme) or known.get("all")
+    named = known.get(url.scheme) or known.get("all")
+    if not named:
+        return None
+    proxy = httpx2.URL(named if "://" in named else f"http://{named}")
+    if proxy.scheme not in ("http", "https"):
+        raise TeacherError(
+            f"the proxy {proxy.scheme}://{proxy.host} of the environment is no HTTP proxy",
+            f"set {url.scheme.upper()}_PROXY to an HTTP proxy, or NO_PROXY to {url.host}",
+        )
+    return str(proxy)

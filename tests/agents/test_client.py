@@ -272,6 +272,21 @@ def test_a_proxy_of_the_environment_is_used_for_other_hosts_and_never_for_this_m
     assert asked == ["http://llm.invalid/v1/chat/completions"]
 
 
+def test_a_proxy_that_cannot_be_used_is_named_with_the_remedy(memory_cache, monkeypatch):
+    async def scenario():
+        far = LLMSettings(base_url="https://llm.invalid/v1", allow_egress_to=frozenset({"llm.invalid"}), **FAST)
+        async with LLMClient(far, memory_cache) as client:
+            await client.complete(request_of(), egress="any")
+
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "socks5://me:secret@proxy.invalid:1080")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(TeacherError, match=r"socks5://proxy\.invalid .* is no HTTP proxy") as caught:
+        asyncio.run(scenario())
+    assert "NO_PROXY to llm.invalid" in caught.value.remedy
+    assert "secret" not in str(caught.value)
+
+
 @pytest.fixture
 def unused_tcp_port_url():
     import socket
