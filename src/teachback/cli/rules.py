@@ -119,11 +119,12 @@ def explain(
     verdicts = engine.label_sections([("text", text)])
     if json_out:
         import json
-        from dataclasses import asdict
+
+        from msgspec import to_builtins
 
         shown = {
             "version": engine.ruleset.version,
-            "mentions": [asdict(mention) for mention in mentions],
+            "mentions": to_builtins(mentions),
             "verdict": {finding: status for finding, (status, _) in verdicts.items()},
         }
         typer.echo(json.dumps(shown, indent=2))

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import to_builtins
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -71,7 +71,7 @@ def diff_json(diff: RuleDiff) -> dict[str, Any]:
         },
         "only_old": list(diff.only_old),
         "only_new": list(diff.only_new),
-        "examples": [asdict(flip) for flip in diff.examples],
+        "examples": to_builtins(diff.examples),
     }
 
 
