@@ -57,7 +57,10 @@ _KEYS: dict[str, tuple[str, ...]] = {
 }
 PATIENCE_S = 10.0  # who only hands something in holds a small store for a moment, one of 10 M labels for seconds
 LOCK_PAUSE_S = 0.05
-NO_CHECKPOINT = "1TB"  # of log before DuckDB makes a checkpoint by itself: never, while a snapshot is copied
+# Log before DuckDB makes a checkpoint by itself. Each compresses again what the last group of rows has; publishing makes
+# one every few seconds anyway. As much is read again after a crash, in a second or two.
+CHECKPOINT_AT = "256MB"
+NO_CHECKPOINT = "1TB"  # never, while a snapshot is copied
 
 
 class Store:
@@ -80,6 +83,7 @@ class Store:
             create_file(self.path)
         self.connection = _connect(self.path, read_only=False, patience_s=patience_s)
         try:
+            self._checkpoint_at(CHECKPOINT_AT)
             migrate(self.connection)
         except BaseException:
             self.connection.close()
@@ -179,10 +183,10 @@ class Store:
         self._published_at = time.monotonic()
         try:
             self.connection.execute("CHECKPOINT")
-            self.connection.execute(f"SET checkpoint_threshold = '{NO_CHECKPOINT}'")
+            self._checkpoint_at(NO_CHECKPOINT)
             self._copying = Copying(self.path)
         except (OSError, duckdb.Error) as error:
-            self.connection.execute("RESET checkpoint_threshold")
+            self._checkpoint_at(CHECKPOINT_AT)
             problem = f"cannot publish {snapshot_path(self.path)}: {error}"
             raise StoreError(problem, "free some disk space and run it again") from error
         self._dirty = False
@@ -197,7 +201,10 @@ class Store:
             self._dirty = True
             raise
         finally:
-            self.connection.execute("RESET checkpoint_threshold")
+            self._checkpoint_at(CHECKPOINT_AT)
+
+    def _checkpoint_at(self, log: str) -> None:
+        self.connection.execute(f"SET checkpoint_threshold = '{log}'")
 
     def close(self) -> None:
         """Publish what is new and close the file."""

@@ -23,9 +23,10 @@ from teachback.store.database import Rows, Store
 
 __all__ = ["Writer"]
 
-PUBLISH_INTERVAL_S = 2.0  # how stale a snapshot may be while a run writes
+PUBLISH_INTERVAL_S = 2.0  # between snapshots while a run writes
 PUBLISH_SHARE = 0.1  # of the writer's time that may go into checkpoints: those of large stores come more seldom
-LONGEST_REST_S = 3.0  # between two snapshots all the same: with the copy's time none gets older than five seconds
+FRESH_S = 4.0  # the age that a snapshot may reach all the same, until the next one is checkpointed, copied and there
+LEAST_REST_S = 1.0  # between two snapshots where making one takes that long
 COPY_LOOK_S = 0.05  # how often an idle writer looks whether a copy is done
 INBOX_INTERVAL_S = 0.5  # between two looks at what other processes have posted
 _STOP = None
@@ -36,7 +37,7 @@ class Writer:
 
     Args:
         path: The DuckDB file.
-        publish_interval: Seconds between snapshots while rows keep coming, at least.
+        publish_interval: Seconds between snapshots while rows keep coming; where making one takes long, others.
     """
 
     def __init__(self, path: Path | str, *, publish_interval: float = PUBLISH_INTERVAL_S) -> None:
@@ -44,6 +45,7 @@ class Writer:
         self._publish_interval = publish_interval
         self._rest_s = publish_interval  # between two snapshots
         self._copying = False  # whether one is under way
+        self._checkpointed = (0.0, 0.0)  # when the last one was, and how long that took
         self._looked_at = 0.0  # when the inbox was last emptied
         self._queue: queue.SimpleQueue[tuple[Rows, Future[dict[str, int]]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="store-writer", daemon=True)
@@ -117,12 +119,20 @@ class Writer:
         with suppress(StoreError):
             copying = self._copying
             self._copying = self._store.publish_beside(min_interval=self._rest_s)
+            now = time.monotonic()
             if self._copying and not copying:
-                # What the checkpoint took is the writer's time; the copy is not.
-                took = time.monotonic() - started
-                self._rest_s = min(
-                    max(self._publish_interval, took / PUBLISH_SHARE), max(self._publish_interval, LONGEST_REST_S)
-                )
+                self._checkpointed = now, now - started
+            elif copying and not self._copying:
+                at, took = self._checkpointed
+                self._rest_s = self._rest(took, now - at)
+
+    def _rest(self, checkpoint_s: float, copy_s: float) -> float:
+        """Return how long after the last snapshot was begun the next one is, in seconds."""
+        # What the checkpoint takes is the writer's time; the copy is not.
+        seldom = max(self._publish_interval, checkpoint_s / PUBLISH_SHARE)
+        # The next checkpoint may well take longer than this one did: there are readers at work.
+        often = max(FRESH_S - 2 * checkpoint_s - copy_s, LEAST_REST_S)
+        return max(min(seldom, often), min(self._publish_interval, LEAST_REST_S))
 
     def _commit(self, group: list[Rows], waiting: list["Future[dict[str, int]]"]) -> None:
         try:

@@ -8,5 +8,5 @@ SELECT label_id, report_id, target, status, labeler, evidence[1].quote AS quote,
     adjudications[1].adjudicator AS adjudicator, adjudications[1].rationale AS rationale,
     superseded_by[-1].labeler AS replaced_by, superseded_by[-1].status AS replaced_with, "current"
 FROM label_lineage(coalesce(nullif($label, ''), (
-    SELECT max_by(label_id, (created_at, label_id)) FROM adjudications WHERE label_id IS NOT NULL)),
+    SELECT max_by(label_id, (created_at, label_id)) FROM adjudications WHERE label_id IS NOT NULL AND $label = '')),
     report := nullif($report, ''))

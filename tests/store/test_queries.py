@@ -114,7 +114,7 @@ def test_overruled_counts_verdicts_not_left_open(snapshot: duckdb.DuckDBPyConnec
 
 def test_bill_adds_up_by_day_and_prompt(snapshot: duckdb.DuckDBPyConnection) -> None:
     # Old prompt: 100 + 10 and 200 + 20 tokens, one failed attempt; judge 50 + 5; new prompt 2 x (300 + 30) a day later.
-    found = rows(snapshot, "bill_by_day", "day", "prompt", "calls", "failed", "tokens", "usd", "usd_per_report")
+    found = rows(snapshot, "bill_by_day", "day", "prompt", "calls", "failed", "tokens", "usd", "usd_per_answer")
     first, second = audited_store.DAY.date(), audited_store.DAY.date().replace(day=2)
     assert found == [
         (first, "judge", 1, 0, 55, 0.05, 0.05),
