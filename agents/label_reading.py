@@ -4,6 +4,7 @@ It needs no more than plain values, so that it can be done in another process (`
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ from teachback.agents.forms import DiseaseEntry, LabelForm, read_label_form, sta
 from teachback.agents.grounding import ground
 from teachback.agents.hedges import asserted
 from teachback.agents.icd10 import check_code
+from teachback.agents.rules import packaged_engine
+from teachback.errors import MissingExtraError
 from teachback.prompts import PromptSchema
 from teachback.store.label import FINDINGS, Label, Task
 from teachback.store.report import Scope
 
-__all__ = ["LabelReading", "Reader", "disease_labels"]
+__all__ = ["LabelReading", "Reader", "disease_labels", "prepare_reading"]
 
 OPEN_ENDED = "open-ended: there is no closed set of answers to take a probability over"
 
@@ -90,6 +93,13 @@ class LabelReading:
         return disease_labels(
             form.diseases, self.report_id, self.sections, reader.labeler_id, reader.scope, answer.llm_call_id
         )
+
+
+def prepare_reading() -> None:
+    """Make what answers are read by, which takes a third of a second: the rules for hedged diseases, the table of codes."""
+    packaged_engine()
+    with suppress(MissingExtraError):  # told where an answer has a code
+        check_code("J18.9")
 
 
 def disease_labels(

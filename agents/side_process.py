@@ -20,10 +20,9 @@ from msgspec import Struct
 
 from teachback.agents.calls import Answer
 from teachback.agents.collections import rare_collections
-from teachback.agents.label_reading import LabelReading, Reader
+from teachback.agents.label_reading import LabelReading, Reader, prepare_reading
 from teachback.agents.responses import Response, read_response
 from teachback.agents.rule_labeler import RuleLabeler
-from teachback.agents.rules import packaged_engine
 from teachback.store.label import Label, Labeler
 from teachback.store.report import Report, Scope
 
@@ -31,7 +30,7 @@ __all__ = ["RulesBeside", "SideProcess"]
 
 WORTH_IT = 1_000  # reports; fewer are done before another process has started, which takes half a second of a core
 UNDER_WAY = 2  # messages at once: while one is worked on, the next is there
-BACKLOG = 12  # answers that may wait for it; of further ones, and until it is up, they are read where they come in
+BACKLOG = 12  # answers that may wait for it; further ones are read where they come in
 MOST = 4  # reports in a message: some 8 ms of work, so that no answer waits long for its reading
 _LENGTH = struct.Struct("<I")
 
@@ -98,6 +97,7 @@ class SideProcess:
 
     def __init__(self) -> None:
         self._wanted = False
+        self._preparing: asyncio.Task[None] | None = None  # what it takes to read an answer here, too
         self._readings: deque[tuple[str, _Job]] = deque()
         self._rules: dict[str, _Job] = {}  # by report
         self._sent: deque[list[_Job]] = deque()
@@ -109,7 +109,9 @@ class SideProcess:
         """Learn, in the event loop, how large the job is; starts the process where it is worth that."""
         self._wanted = reports > WORTH_IT and (os.cpu_count() or 1) > 1
         if self._wanted and not self._working:
-            self._working.append(asyncio.create_task(self._work()))
+            # Made here as well, by a thread: else the first answer that is read here has the event loop wait for it.
+            self._preparing = asyncio.create_task(asyncio.to_thread(prepare_reading))
+            self._working += [asyncio.create_task(self._work()), self._preparing]
 
     async def label(self, scope: Scope, report: Report) -> list[Label] | None:
         """Return a report's labels by the package's rules; None where they are to be made here."""
@@ -122,7 +124,7 @@ class SideProcess:
 
     async def read(self, raw: bytes, read: Callable[[Answer], T], llm_call_id: str) -> Response[T] | None:
         """Read a response, as `read_response` would; None where it is to be read here, as all but labels are."""
-        if not isinstance(read, LabelReading) or len(self._readings) >= BACKLOG:
+        if not isinstance(read, LabelReading) or (self._ready_here and len(self._readings) >= BACKLOG):
             return None
         job = self._job(_Reading(raw, read.reader, read.report_id, list(read.sections), llm_call_id))
         if job is None:
@@ -146,6 +148,10 @@ class SideProcess:
             self._process.stdin.close()
             await self._process.wait()
             self._process = None
+
+    @property
+    def _ready_here(self) -> bool:
+        return self._preparing is not None and self._preparing.done()
 
     def _job(self, asked: _Wanted) -> _Job | None:
         if not self._wanted:
@@ -249,7 +255,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
     given, answered = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing that somebody prints may come between the answers
-    packaged_engine()
+    prepare_reading()
     with rare_collections():
         while (jobs := _next(given)) is not None:
             told = _ENCODER.encode([job.done() for job in jobs])

@@ -156,7 +156,8 @@ async def teach(
     if not todo:
         return TeachSummary(teachers.teacher_id, None, selected, progress)
     expecting(len(todo))
-    _write_members(writer, teachers, prompts)
+    await asyncio.sleep(0)  # what is begun for them is under way while the store is written
+    await write_durably(writer, _member_rows(teachers, prompts))
     chunk = config.chunk or (CHUNK if teachers.asking else CHUNK_OF_RULES)
     recorded = {"selection": asdict(selection), "chunk": chunk, "teacher_id": teachers.teacher_id}
     with recorded_run(writer, config.command, {**recorded, **config.settings}, selection.seed) as run:
@@ -297,16 +298,14 @@ def _adjudication_row(verdict: Verdict, run_id: str) -> dict[str, Any]:
     }
 
 
-def _write_members(writer: Writer, teachers: Teachers, prompts: Sequence[Prompt]) -> None:
+def _member_rows(teachers: Teachers, prompts: Sequence[Prompt]) -> Rows:
     kept = [{"prompt_id": p.prompt_id, "role": p.role, "name": p.name, "text": p.full_text} for p in prompts]
-    writer.write(
-        {
-            "prompts": kept,
-            "labelers": [labeler_row(spec) for spec in teachers.specs],
-            "teachers": [{"teacher_id": teachers.teacher_id}],
-            "teacher_members": [{"teacher_id": teachers.teacher_id, **member} for member in teachers.members],
-        }
-    )
+    return {
+        "prompts": kept,
+        "labelers": [labeler_row(spec) for spec in teachers.specs],
+        "teachers": [{"teacher_id": teachers.teacher_id}],
+        "teacher_members": [{"teacher_id": teachers.teacher_id, **member} for member in teachers.members],
+    }
 
 
 def _chunks(report_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -106,6 +106,7 @@ def _options() -> argparse.Namespace:
         default=0.2,
         help="select.carry on the synthetic corpus",
     )
+    parser.add_argument("--rare", default="refuse", choices=["refuse", "pool"], help="select.rare")
     return parser.parse_args()
 
 
@@ -166,7 +167,7 @@ def _settings(student: str, corpus: str, seed: int, options: argparse.Namespace)
         tasks=["findings"],
         seed=seed,
         train=train,
-        select={"folds": options.folds, "carry": options.carry if corpus == "synthetic" else None},
+        select={"folds": options.folds, "carry": options.carry if corpus == "synthetic" else None, "rare": options.rare},
     )
 
 

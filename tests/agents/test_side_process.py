@@ -94,10 +94,19 @@ def test_what_would_wait_long_is_read_here(reports, stand_in_url, memory_cache):
 
     async def read(side):
         readings = [LabelReading(READER, report.report_id, report.scoped("full")) for report in reports]
-        return await asyncio.gather(*(side.read(answer, r, "call_1") for answer, r in zip(raw, readings, strict=True)))
 
-    there = beside(read)
-    assert [response is None for response in there] == [False] * BACKLOG + [True] * (len(reports) - BACKLOG)
+        async def read_all():
+            given = zip(raw, readings, strict=True)
+            return await asyncio.gather(*(side.read(answer, r, "call_1") for answer, r in given))
+
+        # As long as nothing can be read here without making the event loop wait, all goes there.
+        early = await read_all()
+        await side._preparing
+        return early, await read_all()
+
+    early, late = beside(read)
+    assert None not in early
+    assert [response is None for response in late] == [False] * BACKLOG + [True] * (len(reports) - BACKLOG)
 
 
 def test_small_jobs_start_no_process(reports):
