@@ -167,7 +167,11 @@ def _settings(student: str, corpus: str, seed: int, options: argparse.Namespace)
         tasks=["findings"],
         seed=seed,
         train=train,
-        select={"folds": options.folds, "carry": options.carry if corpus == "synthetic" else None, "rare": options.rare},
+        select={
+            "folds": options.folds,
+            "carry": options.carry if corpus == "synthetic" else None,
+            "rare": options.rare,
+        },
     )
 
 

@@ -27,9 +27,12 @@ PUBLISH_INTERVAL_S = 2.0  # between snapshots while a run writes
 PUBLISH_SHARE = 0.1  # of the writer's time that may go into checkpoints: those of large stores come more seldom
 FRESH_S = 4.0  # the age that a snapshot may reach all the same, until the next one is checkpointed, copied and there
 LEAST_REST_S = 1.0  # between two snapshots where making one takes that long
+MOST_ROWS = 20_000  # in a commit, but for one large submission: some tenth of a second, or snapshots wait for it
 COPY_LOOK_S = 0.05  # how often an idle writer looks whether a copy is done
 INBOX_INTERVAL_S = 0.5  # between two looks at what other processes have posted
 _STOP = None
+
+_Entry = tuple[Rows, "Future[dict[str, int]]"]
 
 
 class Writer:
@@ -47,7 +50,7 @@ class Writer:
         self._copying = False  # whether one is under way
         self._checkpointed = (0.0, 0.0)  # when the last one was, and how long that took
         self._looked_at = 0.0  # when the inbox was last emptied
-        self._queue: queue.SimpleQueue[tuple[Rows, Future[dict[str, int]]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -98,12 +101,14 @@ class Writer:
                 self._take_in()
                 self._publish()
                 continue
-            while not self._queue.empty():
+            rows = _row_count(group[0])
+            while rows < MOST_ROWS and not self._queue.empty():
                 group.append(self._queue.get())
+                rows += _row_count(group[-1])
             running = _STOP not in group
             # A submitter that was cancelled meanwhile has its rows written all the same: they may be paid for.
             entries = [(*entry, entry[1].set_running_or_notify_cancel()) for entry in group if entry is not None]
-            self._commit([rows for rows, _, _ in entries], [done for _, done, waiting in entries if waiting])
+            self._commit([given for given, _, _ in entries], [done for _, done, waiting in entries if waiting])
             self._take_in()
             self._publish()
 
@@ -143,6 +148,10 @@ class Writer:
             return
         for done in waiting:
             done.set_result(added)
+
+
+def _row_count(entry: _Entry | None) -> int:
+    return sum(map(len, entry[0].values())) if entry else 0
 
 
 def _merged(group: Sequence[Rows]) -> tuple[Rows, Rows]:
