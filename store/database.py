@@ -169,9 +169,10 @@ class Store:
         Raises:
             StoreError: The snapshot cannot be written; the store itself is as it was.
         """
-        if self._copying and self._copying.done:
-            self._finish_copy()
-        if not self._copying and self._dirty and time.monotonic() - self._published_at >= min_interval:
+        if self._copying:
+            if self._copying.done:
+                self._finish_copy()
+        elif self._dirty and time.monotonic() - self._published_at >= min_interval:
             self._start_copy()
         return self._copying is not None
 

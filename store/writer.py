@@ -8,7 +8,7 @@ whoever must not lose a paid answer waits for it before using it.
 import queue
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -25,8 +25,9 @@ __all__ = ["Writer"]
 
 PUBLISH_INTERVAL_S = 2.0  # between snapshots while a run writes
 PUBLISH_SHARE = 0.1  # of the writer's time that may go into checkpoints: those of large stores come more seldom
-FRESH_S = 4.0  # the age that a snapshot may reach all the same, until the next one is checkpointed, copied and there
-LEAST_REST_S = 1.0  # between two snapshots where making one takes that long
+FRESH_S = 4.4  # the age that a snapshot may reach all the same, until the next one is checkpointed, copied and there
+LEAST_REST_S = 0.5  # between two snapshots where making one takes that long
+RECENT = 8  # checkpoints; the next one will hardly take longer than the slowest of them
 MOST_ROWS = 20_000  # in a commit, but for one large submission: some tenth of a second, or snapshots wait for it
 COPY_LOOK_S = 0.05  # how often an idle writer looks whether a copy is done
 INBOX_INTERVAL_S = 0.5  # between two looks at what other processes have posted
@@ -48,7 +49,8 @@ class Writer:
         self._publish_interval = publish_interval
         self._rest_s = publish_interval  # between two snapshots
         self._copying = False  # whether one is under way
-        self._checkpointed = (0.0, 0.0)  # when the last one was, and how long that took
+        self._checkpointed_at = 0.0  # when the last one's checkpoint was done
+        self._checkpoints_s: deque[float] = deque(maxlen=RECENT)  # how long the last ones took
         self._looked_at = 0.0  # when the inbox was last emptied
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="store-writer", daemon=True)
@@ -126,17 +128,17 @@ class Writer:
             self._copying = self._store.publish_beside(min_interval=self._rest_s)
             now = time.monotonic()
             if self._copying and not copying:
-                self._checkpointed = now, now - started
+                self._checkpointed_at = now
+                self._checkpoints_s.append(now - started)
             elif copying and not self._copying:
-                at, took = self._checkpointed
-                self._rest_s = self._rest(took, now - at)
+                self._rest_s = self._rest(now - self._checkpointed_at)
 
-    def _rest(self, checkpoint_s: float, copy_s: float) -> float:
+    def _rest(self, copy_s: float) -> float:
         """Return how long after the last snapshot was begun the next one is, in seconds."""
         # What the checkpoint takes is the writer's time; the copy is not.
-        seldom = max(self._publish_interval, checkpoint_s / PUBLISH_SHARE)
-        # The next checkpoint may well take longer than this one did: there are readers at work.
-        often = max(FRESH_S - 2 * checkpoint_s - copy_s, LEAST_REST_S)
+        seldom = max(self._publish_interval, self._checkpoints_s[-1] / PUBLISH_SHARE)
+        # The next checkpoint may take as long as the slowest: some have much more to compress than others.
+        often = max(FRESH_S - max(self._checkpoints_s) - copy_s, LEAST_REST_S)
         return max(min(seldom, often), min(self._publish_interval, LEAST_REST_S))
 
     def _commit(self, group: list[Rows], waiting: list["Future[dict[str, int]]"]) -> None:

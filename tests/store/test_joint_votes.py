@@ -1,4 +1,4 @@
-"""What was said together is what the labels say one by one, whoever spoke twice, and however many labelers there are."""
+"""What was said together is what the labels say one by one, whoever spoke twice, however many labelers there are."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
