@@ -8,7 +8,7 @@ while one waits for its last answers or its verdicts, the next ones keep the end
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,14 +27,13 @@ from teachback.store.identity import content_id
 from teachback.store.label import Failure
 from teachback.store.rows import fetch_reports, label_table, labeler_row
 from teachback.store.runs import recorded_run
-from teachback.store.writer import Writer
+from teachback.store.writer import Writer, writing_alone
 
 __all__ = ["Progress", "TeachConfig", "TeachSummary", "teach"]
 
 CHUNK = 200  # reports an invocation
 CHUNK_OF_RULES = 2_000  # likewise where no model is asked: nothing is paid, and a commit costs by itself
 CHUNKS_IN_FLIGHT = 8  # a chunk ends with its slowest answer, and the others must keep the endpoint busy meanwhile
-POOL_MIB = 128  # what DuckDB may keep in memory meanwhile; rows of a chunk take a few
 TICK_S = 0.2  # how often the progress callback is told
 
 
@@ -165,23 +164,13 @@ async def teach(
             cache.run_id = run.run_id
         job = _Job(writer, connection, teachers, run.run_id, cache, progress, on_progress)
         try:
-            with _small_pool(connection) if cache else nullcontext():
+            with writing_alone(connection) if cache else nullcontext():
                 await job.label(_chunks(todo, chunk), config.chunks_in_flight, stopped)
             if error := stopped():
                 raise error
         finally:
             run.summary.update(asdict(progress))
     return TeachSummary(teachers.teacher_id, run.run_id, selected, progress, tuple(job.failures))
-
-
-@contextmanager
-def _small_pool(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Keep DuckDB from holding on to all that was written: a job that takes hours reads none of it again."""
-    connection.execute(f"SET memory_limit = '{POOL_MIB}MiB'")
-    try:
-        yield
-    finally:
-        connection.execute("RESET memory_limit")
 
 
 class _Job:

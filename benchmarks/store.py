@@ -30,7 +30,7 @@ from store_load import CHUNK, Load, prepare, write_all
 from store_others import ask_others
 
 from teachback.store.database import Store, open_snapshot
-from teachback.store.writer import Writer
+from teachback.store.writer import Writer, writing_alone
 
 READER = """
 import json, sys, time
@@ -103,7 +103,7 @@ def _write(store: Path, load: Load, readers: int, folder: Path) -> dict[str, Any
     command = [sys.executable, "-c", READER, str(store), str(stop)]
     chunks = load.chunks()
     alone = int(ALONE * -(-load.reports // CHUNK))
-    with Writer(store) as writer:
+    with Writer(store) as writer, writing_alone(writer.reader()):
         started, worked = time.perf_counter(), time.process_time()
         labels = write_all(writer, islice(chunks, alone))
         seconds, worked = time.perf_counter() - started, time.process_time() - worked
