@@ -96,7 +96,7 @@ class LabelReading:
 
 
 def prepare_reading() -> None:
-    """Make what answers are read by, which takes a third of a second: the rules for hedged diseases, the table of codes."""
+    """Make what answers are read by, in a third of a second: the rules for hedged diseases, the table of codes."""
     packaged_engine()
     with suppress(MissingExtraError):  # told where an answer has a code
         check_code("J18.9")

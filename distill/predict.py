@@ -4,7 +4,7 @@ The distribution over the four status tokens is read where each question ends an
 is nothing to parse and nothing to fail; the report's keys and values are computed once for its 13 questions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from teachback.distill.backends.protocol import SlotRequest
 from teachback.distill.disease_json import Guides, Written, disease_grammar, read_json
+from teachback.distill.faults import is_out_of_memory
 from teachback.distill.questions import DISEASES, DISEASES_JSON, VERIFY, Questions, parse_diseases
 from teachback.distill.tree import Branch, TreeRow, collate, plant
+from teachback.errors import TrainingError
 from teachback.store.label import FINDINGS
 
 __all__ = [
@@ -109,19 +111,22 @@ def slot_log_probabilities(
     import torch
 
     found: list[NDArray[np.float32]] = [np.zeros(0, np.float32) for _ in rows]
+
+    def read(indices: list[int]) -> None:
+        batch = collate([rows[i] for i in indices], pad_id, model.dtype)
+        states = _backbone(model)(
+            **{k: batch[k].to(model.device) for k in ("input_ids", "attention_mask", "position_ids")},
+            use_cache=False,
+        ).last_hidden_state
+        places = [(row, end) for row, i in enumerate(indices) for end in rows[i].ends]
+        slots = states[[row for row, _ in places], [end for _, end in places]]
+        logs = model.get_output_embeddings()(slots).float().log_softmax(-1)
+        for i, of in zip(indices, logs.split([len(rows[i].ends) for i in indices]), strict=True):
+            found[i] = of[:, list(tokens[i])].cpu().numpy()
+        progress(len(indices))
+
     with torch.inference_mode():
-        for indices in _by_length([len(row) for row in rows], reading_batch(model.device.type)):
-            batch = collate([rows[i] for i in indices], pad_id, model.dtype)
-            states = _backbone(model)(
-                **{k: batch[k].to(model.device) for k in ("input_ids", "attention_mask", "position_ids")},
-                use_cache=False,
-            ).last_hidden_state
-            places = [(row, end) for row, i in enumerate(indices) for end in rows[i].ends]
-            slots = states[[row for row, _ in places], [end for _, end in places]]
-            logs = model.get_output_embeddings()(slots).float().log_softmax(-1)
-            for i, of in zip(indices, logs.split([len(rows[i].ends) for i in indices]), strict=True):
-                found[i] = of[:, list(tokens[i])].cpu().numpy()
-            progress(len(indices))
+        _in_batches([len(row) for row in rows], reading_batch(model.device.type), read)
     return found
 
 
@@ -186,23 +191,26 @@ def _write(
     length = min(length, questions.max_length // 2)
     prompts = [[*questions.prefix(text, questions.max_length - length - len(tail)), *tail] for text in texts]
     answers: list[list[int]] = [[] for _ in texts]
+
+    def read(indices: list[int]) -> None:
+        width = max(len(prompts[i]) for i in indices)
+        padded = [[tokenizer.pad_token_id] * (width - len(prompts[i])) + prompts[i] for i in indices]
+        mask = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in indices]
+        output = model.generate(
+            input_ids=torch.tensor(padded, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            max_new_tokens=length,
+            do_sample=False,
+            eos_token_id=questions.end,
+            pad_token_id=tokenizer.pad_token_id,
+            logits_processor=hold(indices),
+        )
+        for i, written in zip(indices, output[:, width:].tolist(), strict=True):
+            answers[i] = written
+        progress(len(indices))
+
     with torch.inference_mode():
-        for indices in _by_length([len(p) + length for p in prompts], TOKENS_A_BATCH):
-            width = max(len(prompts[i]) for i in indices)
-            padded = [[tokenizer.pad_token_id] * (width - len(prompts[i])) + prompts[i] for i in indices]
-            mask = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in indices]
-            output = model.generate(
-                input_ids=torch.tensor(padded, device=model.device),
-                attention_mask=torch.tensor(mask, device=model.device),
-                max_new_tokens=length,
-                do_sample=False,
-                eos_token_id=questions.end,
-                pad_token_id=tokenizer.pad_token_id,
-                logits_processor=hold(indices),
-            )
-            for i, written in zip(indices, output[:, width:].tolist(), strict=True):
-                answers[i] = written
-            progress(len(indices))
+        _in_batches([len(p) + length for p in prompts], TOKENS_A_BATCH, read)
     return answers
 
 
@@ -236,13 +244,42 @@ def reading_batch(device: str) -> int:
     return TOKENS_A_CPU_BATCH if device == "cpu" else TOKENS_A_BATCH
 
 
-def _by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Yield index batches of like length, each at most so many padded tokens, longest first."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+def _in_batches(lengths: Sequence[int], tokens: int, read: Callable[[list[int]], None]) -> None:
+    """Read all of it, batches of like length, each at most so many padded tokens, longest first.
+
+    Where memory runs out, batches are half as large from there on; nothing is read twice.
+
+    Raises:
+        TrainingError: There is no memory for even one.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    place = 0
+    while place < len(order):
+        longest = lengths[order[place]]
+        batch = order[place : place + max(1, tokens // max(1, longest))]
+        said = _out_of_memory(read, batch)
+        if said is None:
+            place += len(batch)
+        elif len(batch) == 1:
+            raise TrainingError(
+                f"there is no memory to read even one text of {longest} tokens ({said})",
+                "end other programs that use memory, or set train.max_length lower, or take a smaller student",
+            )
+        else:
+            tokens = len(batch) // 2 * longest
+
+
+def _out_of_memory(read: Callable[[list[int]], None], batch: list[int]) -> str | None:
+    """Read a batch; return what the allocator says where it cannot be read, when all that it took is free again."""
+    import torch
+
+    try:
+        read(batch)
+    except Exception as error:  # noqa: BLE001 - allocators have no exception of their own
+        if not is_out_of_memory(error):
+            raise
+        said = (str(error).splitlines() or ["MemoryError"])[0]
+    else:
+        return None
+    torch.cuda.empty_cache()
+    return said

@@ -57,8 +57,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
 }
 PATIENCE_S = 10.0  # who only hands something in holds a small store for a moment, one of 10 M labels for seconds
 LOCK_PAUSE_S = 0.05
-# Log before DuckDB makes a checkpoint by itself. Each compresses again what the last group of rows has; publishing makes
-# one every few seconds anyway. As much is read again after a crash, in a second or two.
+# Log before DuckDB makes a checkpoint by itself. Each compresses again what the last group of rows has, and publishing
+# makes one every few seconds anyway. As much is read again after a crash, in a second or two.
 CHECKPOINT_AT = "256MB"
 NO_CHECKPOINT = "1TB"  # never, while a snapshot is copied
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 import yaml
 from tests.distill.short_of_memory import LARGE, rows_of
@@ -28,6 +29,7 @@ from teachback.errors import TrainingError
 
 Finished = tuple[Path, CampaignSettings, dict[str, Any], Path, list[str]]
 ROOM = 245_000_000  # bytes: too few for a step of 32 such rows, enough to begin again with 16
+READING_ROOM = 150_000_000  # too few to read 24 long texts at once
 # glibc: what is freed goes back to the system at once, so that what was taken before counts no more.
 GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 KEPT = ("labels", "training_rows", "rounds", "round_decisions")  # what a campaign leaves for others to build on
@@ -82,6 +84,37 @@ def test_memory_for_not_even_one_report_is_told_with_what_would_help(student: Pa
     assert "no memory for even one report" in told["error"]
     assert "train.gradient_checkpointing" in told["remedy"]
     assert not (tmp_path / "adapter").exists()
+
+
+def read_short_of_memory(student: Path, room: int, out: Path) -> dict[str, Any]:
+    words = [sys.executable, "-W", "ignore", "-m", "tests.distill.reading_short_of_memory", str(student)]
+    ended = subprocess.run(
+        [*words, str(room), str(out)], capture_output=True, text=True, env=environment() | GIVES_BACK
+    )
+    assert ended.stdout, ended.stderr[-2000:]
+    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return told
+
+
+@needs_proc
+def test_memory_that_runs_out_while_reading_makes_batches_smaller_and_nothing_else(
+    student: Path, tmp_path: Path
+) -> None:
+    plenty, little = tmp_path / "plenty.npy", tmp_path / "little.npy"
+    assert read_short_of_memory(student, 1 << 40, plenty)["read"] == [24]
+    told = read_short_of_memory(student, READING_ROOM, little)
+    assert "error" not in told
+    assert len(told["read"]) > 1
+    assert sum(told["read"]) == 24
+    np.testing.assert_allclose(np.load(little), np.load(plenty), atol=1e-4)
+
+
+@needs_proc
+def test_memory_to_read_not_even_one_text_is_told_with_what_would_help(student: Path, tmp_path: Path) -> None:
+    told = read_short_of_memory(student, 20_000_000, tmp_path / "none.npy")
+    assert "no memory to read even one text" in told["error"]
+    assert "train.max_length" in told["remedy"]
+    assert sum(told["read"]) < 24
 
 
 def test_a_loss_that_is_no_number_ends_a_training_and_leaves_no_adapter(

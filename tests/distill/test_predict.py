@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from teachback.distill.predict import (
     DISEASE_TOKENS,
     TOKENS_A_BATCH,
-    _by_length,
+    _in_batches,
     predict_diseases,
     predict_findings,
 )
@@ -63,7 +63,8 @@ def test_diseases_are_listed_as_for_each_report_alone(
 
 @given(st.lists(st.integers(1, 3000), max_size=60))
 def test_batches_hold_each_report_once_within_the_bound(lengths: list[int]) -> None:
-    batches = list(_by_length(lengths, TOKENS_A_BATCH))
+    batches: list[list[int]] = []
+    _in_batches(lengths, TOKENS_A_BATCH, batches.append)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         longest = max(lengths[index] for index in batch)
