@@ -275,7 +275,7 @@ def _out_of_memory(read: Callable[[list[int]], None], batch: list[int]) -> str |
 
     try:
         read(batch)
-    except Exception as error:  # noqa: BLE001 - allocators have no exception of their own
+    except Exception as error:
         if not is_out_of_memory(error):
             raise
         said = (str(error).splitlines() or ["MemoryError"])[0]
