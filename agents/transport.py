@@ -122,8 +122,8 @@ def connect(settings: LLMSettings) -> openai.AsyncOpenAI:
             timeout=timeout,
             follow_redirects=False,
             trust_env=not settings.is_local,
-            # Certificates take a while to read, and without TLS there is none to look at.
-            verify=not (settings.base_url or "").startswith("http://"),
+            # Certificates take a while to read. With neither TLS nor a proxy that may have it there is none to look at.
+            verify=not (settings.is_local and str(settings.base_url).startswith("http://")),
         ),
     )
 

@@ -275,7 +275,7 @@ def _out_of_memory(read: Callable[[list[int]], None], batch: list[int]) -> str |
 
     try:
         read(batch)
-    except Exception as error:
+    except (MemoryError, OSError, RuntimeError) as error:  # as allocators raise, and not they alone
         if not is_out_of_memory(error):
             raise
         said = (str(error).splitlines() or ["MemoryError"])[0]
