@@ -34,9 +34,11 @@ counted AS (
     SELECT target, votes, 1 FROM (SELECT target, list(vote) AS votes FROM last_said GROUP BY report_id, target)
 ),
 sorted AS (SELECT target, list_sort(votes) AS votes, sum(cells)::BIGINT AS cells FROM counted GROUP BY ALL),
-names AS (SELECT list(labeler_id ORDER BY labeler_id) AS ids FROM labelers)
-SELECT s.target, list_transform(s.votes, lambda v: {'labeler_id': n.ids[v // 4 + 1],
-    'status': ['present', 'absent', 'uncertain', 'unmentioned'][v % 4 + 1]}) AS votes, s.cells
+names AS (
+    SELECT list(labeler_id ORDER BY labeler_id) AS ids, list(name ORDER BY labeler_id) AS names FROM labelers
+)
+SELECT s.target, list_transform(s.votes, lambda v: {'labeler': n.names[v // 4 + 1],
+    'labeler_id': n.ids[v // 4 + 1], 'status': ['present', 'absent', 'uncertain', 'unmentioned'][v % 4 + 1]}) AS votes, s.cells
 FROM sorted s CROSS JOIN names n;
 
 -- Cohen's kappa of each two labelers, people too, on what both labelled.
@@ -111,7 +113,7 @@ FROM summed;
 
 COMMENT ON VIEW joint_votes IS 'How often labelers, people too, say what together, over the whole store: one row a finding and combination.';
 COMMENT ON COLUMN joint_votes."target" IS 'The finding.';
-COMMENT ON COLUMN joint_votes."votes" IS 'What each labeler of the combination says last: labeler_id and status.';
+COMMENT ON COLUMN joint_votes."votes" IS 'What each labeler of the combination says last: its name (labeler), labeler_id and status.';
 COMMENT ON COLUMN joint_votes."cells" IS 'Reports for which that is so.';
 COMMENT ON VIEW kappas IS 'Cohen''s kappa of each two labelers, people too, on the findings that both labelled, over the whole store.';
 COMMENT ON COLUMN kappas."first_id" IS 'One labeler.';
