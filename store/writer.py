@@ -42,7 +42,7 @@ class Writer:
 
     Args:
         path: The DuckDB file.
-        publish_interval: Seconds between snapshots while rows keep coming; where making one takes long, others.
+        publish_interval: Seconds between snapshots while rows keep coming, about; see `_rest` where making one takes long.
     """
 
     def __init__(self, path: Path | str, *, publish_interval: float = PUBLISH_INTERVAL_S) -> None:
@@ -132,15 +132,7 @@ class Writer:
                 self._checkpointed_at = now
                 self._checkpoints_s.append(now - started)
             elif copying and not self._copying:
-                self._rest_s = self._rest(now - self._checkpointed_at)
-
-    def _rest(self, copy_s: float) -> float:
-        """Return how long after the last snapshot was begun the next one is, in seconds."""
-        # What the checkpoint takes is the writer's time; the copy is not.
-        seldom = max(self._publish_interval, self._checkpoints_s[-1] / PUBLISH_SHARE)
-        # The next checkpoint may take as long as the slowest: some have much more to compress than others.
-        often = max(FRESH_S - max(self._checkpoints_s) - copy_s, LEAST_REST_S)
-        return max(min(seldom, often), min(self._publish_interval, LEAST_REST_S))
+                self._rest_s = _rest(self._publish_interval, self._checkpoints_s, now - self._checkpointed_at)
 
     def _commit(self, group: list[Rows], waiting: list["Future[dict[str, int]]"]) -> None:
         try:
@@ -170,6 +162,15 @@ def writing_alone(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     finally:
         connection.execute("RESET threads")
         connection.execute("RESET memory_limit")
+
+
+def _rest(interval_s: float, checkpoints_s: Sequence[float], copy_s: float) -> float:
+    """Return how long after a snapshot was begun the next one is, in seconds."""
+    # What the checkpoint takes is the writer's time; the copy is not.
+    seldom = max(interval_s, checkpoints_s[-1] / PUBLISH_SHARE)
+    # The next checkpoint may take as long as the slowest: some have much more to compress than others.
+    often = max(max(interval_s, FRESH_S) - max(checkpoints_s) - copy_s, LEAST_REST_S)
+    return min(seldom, often)
 
 
 def _row_count(entry: _Entry | None) -> int:

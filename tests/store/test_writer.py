@@ -11,7 +11,7 @@ import pytest
 
 from teachback.errors import StoreError
 from teachback.store.database import open_snapshot, snapshot_path
-from teachback.store.writer import Writer
+from teachback.store.writer import FRESH_S, LEAST_REST_S, Writer, _rest
 
 PUBLISH_S = 0.05
 
@@ -55,7 +55,7 @@ def test_what_waits_is_committed_together(path: Path) -> None:
 
 SUBMITTER = """
 import sys
-from teachback.store.writer import Writer
+from teachback.store.writer import FRESH_S, LEAST_REST_S, Writer, _rest
 writer = Writer(sys.argv[1])
 for number in range(10_000):
     writer.submit({"reports": [{"report_id": str(number), "corpus": "c"}]}).result()
@@ -110,6 +110,20 @@ def test_a_snapshot_follows_while_nothing_more_comes(path: Path) -> None:
                         break
             published.wait(0.02)
         assert published.is_set()
+
+
+@pytest.mark.parametrize(
+    ("interval", "checkpoints", "copy", "rest"),
+    [
+        (2.0, [0.01], 0.1, 2.0),  # quickly made: as often as was asked
+        (2.0, [0.3], 0.3, 3.0),  # a tenth of the writer's time at most
+        (2.0, [2.0, 0.3], 0.5, FRESH_S - 2.5),  # the next may be as slow as the slowest, and must not come late
+        (2.0, [9.0], 2.0, LEAST_REST_S),
+        (60.0, [2.0], 1.0, 57.0),  # who asks for seldom snapshots gets them
+    ],
+)
+def test_the_rest_between_snapshots(interval: float, checkpoints: list[float], copy: float, rest: float) -> None:
+    assert _rest(interval, checkpoints, copy) == pytest.approx(rest)
 
 
 def test_a_snapshot_that_cannot_be_written_does_not_stop_the_writer(path: Path) -> None:
