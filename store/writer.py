@@ -42,7 +42,7 @@ class Writer:
 
     Args:
         path: The DuckDB file.
-        publish_interval: Seconds between snapshots while rows keep coming, about; see `_rest` where making one takes long.
+        publish_interval: Seconds between snapshots while rows keep coming; other ones where making them takes long.
     """
 
     def __init__(self, path: Path | str, *, publish_interval: float = PUBLISH_INTERVAL_S) -> None:
