@@ -78,7 +78,7 @@ class Load:
 
         def filled(table: pa.Table, **columns: Any) -> pa.Table:
             given = {**columns, "report_id": ids.take(table.column("report"))}
-            given |= {name: pa.array([value] * len(table)) for name, value in told.items()}
+            given |= {name: pa.repeat(pa.scalar(value), len(table)) for name, value in told.items()}
             left = [name for name in table.column_names if name not in {"report", "call", "label", "weighed", *given}]
             return pa.table({name: table.column(name) for name in left} | given)
 

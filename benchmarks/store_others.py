@@ -46,7 +46,7 @@ SQLITE = {
     """,
     "bill_by_day": """
         SELECT day, model, p.name, agent, count(*) AS calls, count(error), sum(prompt_tokens) + sum(completion_tokens),
-            sum(cost_usd), sum(cost_usd) / count(DISTINCT report_id)
+            sum(cost_usd), sum(cost_usd) / nullif(count(*) - count(error), 0)
         FROM llm_calls LEFT JOIN prompts p USING (prompt_id) GROUP BY 1, 2, 3, 4
     """,
     "wrong_labels": f"""

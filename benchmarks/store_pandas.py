@@ -32,14 +32,14 @@ def bill_by_day(folder: Path, _: str) -> pd.DataFrame:
     """What was spent on which day, model and prompt."""
     calls = _read(folder, "llm_calls").merge(_read(folder, "prompts"), on="prompt_id", how="left")
     grouped = calls.groupby(["day", "model", "name", "agent"], as_index=False)
-    return grouped.agg(
+    bill = grouped.agg(
         calls=("model", "size"),
         failed=("error", "count"),
         sent=("prompt_tokens", "sum"),
         returned=("completion_tokens", "sum"),
         usd=("cost_usd", "sum"),
-        reports=("report_id", "nunique"),
     )
+    return bill.assign(usd_per_answer=bill["usd"] / (bill["calls"] - bill["failed"]))
 
 
 def wrong_labels(folder: Path, _: str) -> pd.DataFrame:

@@ -61,6 +61,9 @@ LOCK_PAUSE_S = 0.05
 # makes one every few seconds anyway. As much is read again after a crash, in a second or two.
 CHECKPOINT_AT = "256MB"
 NO_CHECKPOINT = "1TB"  # never, while a snapshot is copied
+# What is written between two checkpoints makes groups of rows of its own, which later checkpoints put together with
+# their neighbours: up to three full ones are compressed again for it, in a second. A group of so many rows may stay.
+GOOD_GROUP = 30_000
 
 
 class Store:
@@ -93,6 +96,7 @@ class Store:
         self._copying: Copying | None = None
         collect_leftovers(self.path)
         self._dirty = not snapshot_path(self.path).exists()
+        self._rows_since = 0  # the last checkpoint
 
     def __enter__(self) -> "Store":
         return self
@@ -115,6 +119,7 @@ class Store:
             for table, rows in (entry for given in submitted for entry in given.items()):
                 added[table] = added.get(table, 0) + (self._append(table, rows) if len(rows) else 0)
         self._dirty = self._dirty or any(added.values())
+        self._rows_since += sum(added.values())
         return added
 
     def take_in(self) -> int:
@@ -183,7 +188,9 @@ class Store:
     def _start_copy(self) -> None:
         self._published_at = time.monotonic()
         try:
+            self.connection.execute(f"SET max_vacuum_tasks = {0 if self._rows_since >= GOOD_GROUP else 1}")
             self.connection.execute("CHECKPOINT")
+            self._rows_since = 0
             self._checkpoint_at(NO_CHECKPOINT)
             self._copying = Copying(self.path)
         except (OSError, duckdb.Error) as error:
@@ -243,12 +250,10 @@ class Store:
             if keys := _KEYS.get(table):  # of several rows that are the same, the last
                 rows = list(dict(zip(map(itemgetter(*keys), rows), rows, strict=True)).values())
             return _stamped(pa.Table.from_pylist(list(rows), schema=schema))
-        _check_columns(table, rows.column_names, schema)
-        if keys := _KEYS.get(table):
-            found = zip(*(rows.column(key).to_pylist() for key in keys), strict=True)
-            places = {key: place for place, key in enumerate(found)}
-            rows = rows if len(places) == len(rows) else rows.take(list(places.values()))
-        for column in (column for column in schema if column.name not in rows.column_names):
+        given = rows.column_names
+        _check_columns(table, given, schema)
+        rows = _last_of_same(rows, _KEYS.get(table, ()))
+        for column in (column for column in schema if column.name not in given):
             rows = rows.append_column(column, pa.nulls(len(rows), column.type))
         return _stamped(rows)
 
@@ -269,6 +274,14 @@ def _new_rows(table: str, batch: pa.Table) -> tuple[str, list[str]]:
     reports = pc.min_max(batch.column("report_id")).as_py()
     nearby = f"(FROM {table} WHERE report_id BETWEEN ? AND ?)"
     return f"FROM incoming ANTI JOIN {nearby} USING ({keys})", [reports["min"], reports["max"]]
+
+
+def _last_of_same(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Return the rows without those that a later one is the same as."""
+    if not keys or len(rows.select(keys).group_by(list(keys), use_threads=False).aggregate([])) == len(rows):
+        return rows
+    found = zip(*(rows.column(key).to_pylist() for key in keys), strict=True)
+    return rows.take(list({key: place for place, key in enumerate(found)}.values()))
 
 
 def _check_columns(table: str, given: Iterable[str], schema: pa.Schema) -> None:

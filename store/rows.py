@@ -80,7 +80,7 @@ def label_table(labels: Sequence[Label], run_id: str | None = None) -> pa.Table:
     columns["confidence_note"] = _strings(label.confidence_note or None for label in labels)
     columns["probs"] = _distributions([label.probs for label in labels])
     columns["evidence"] = _spans([label.evidence for label in labels])
-    columns["run_id"] = pa.array([run_id] * len(labels), pa.string())
+    columns["run_id"] = pa.repeat(pa.scalar(run_id, pa.string()), len(labels))
     columns["round_id"] = _strings(label.round_id for label in labels)
     columns["llm_call_id"] = _strings(label.llm_call_id for label in labels)
     return pa.table(columns)

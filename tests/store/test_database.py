@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from teachback.errors import StoreError
-from teachback.store.database import Store, open_snapshot, snapshot_path
+from teachback.store.database import GOOD_GROUP, Rows, Store, open_snapshot, snapshot_path
 from teachback.store.label import Label, Labeler
 from teachback.store.rows import label_row, labeler_row
 
@@ -40,6 +41,38 @@ def test_a_row_is_written_once_however_often_it_comes(path: Path) -> None:
         assert store.write({"reports": reports("b", "c")}) == {"reports": 1}
         assert store.write({"reports": reports("a", "b", "c"), "corpora": []}) == {"reports": 0, "corpora": 0}
         assert ids_of(store.connection) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_of_rows_that_are_the_same_the_last_is_written(path: Path, columns: bool) -> None:
+    # (a, 1), (b, 1), (a, 2): the key of `splits` is the report alone, that of `slices` has the slice as well.
+    named = [("a", "1"), ("b", "1"), ("a", "2")]
+    splits = [{"report_id": r, "split": "train", "group_id": name, "seed": 0} for r, name in named]
+    slices = [{"report_id": r, "slice": "sex", "value": name} for r, name in named]
+    others = [{"report_id": r, "slice": "site", "value": name} for r, name in named[:2]]
+    given: Rows = {"splits": splits, "slices": [*slices, *others]}
+    if columns:
+        given = {table: pa.Table.from_pylist(list(rows)) for table, rows in given.items()}
+    with Store(path) as store:
+        assert store.write(given) == {"splits": 2, "slices": 4}
+        kept = store.connection.execute("SELECT report_id, group_id FROM splits ORDER BY ALL").fetchall()
+        cut = store.connection.execute("SELECT report_id, slice, value FROM slices ORDER BY ALL").fetchall()
+    assert kept == [("a", "2"), ("b", "1")]
+    assert cut == [("a", "sex", "2"), ("a", "site", "1"), ("b", "sex", "1"), ("b", "site", "1")]
+
+
+@pytest.mark.parametrize(("rows", "groups"), [(GOOD_GROUP // 10, 1), (GOOD_GROUP, 4)])
+def test_only_small_groups_of_rows_are_put_together(path: Path, rows: int, groups: int) -> None:
+    columns = ("report_id", "labeler_id", "run_id", "reason")
+    # Each publication closes a group. Four of 3,000 fit into one; four of 30,000 are left alone, and so are cheap.
+    with Store(path) as store:
+        for number in range(4):
+            texts = pa.repeat(pa.scalar(f"failed {number}"), rows)
+            store.write({"failures": pa.table(dict.fromkeys(columns, texts))})
+            store.publish()
+        found = store.connection.execute("SELECT DISTINCT row_group_id FROM pragma_storage_info('failures')").fetchall()
+        assert len(found) == groups
+        assert store.connection.execute("SELECT count(*) FROM failures").fetchone() == (4 * rows,)
 
 
 def test_a_table_without_a_key_takes_every_row(path: Path) -> None:
