@@ -258,6 +258,8 @@ class LLMClient:
         # One at a time, so that requests go out between the readings of answers that came in together.
         async with self._reading:
             await asyncio.sleep(0)
+            if self._side:
+                self._side.label_here(request.report_id)
             return read_response(raw, read, request_hash, request.report_id)
 
     async def _attempt_until_answered(
@@ -297,6 +299,8 @@ class LLMClient:
 
     async def _send(self, body: bytes, ticket: Ticket) -> tuple[bytes, EndpointFailure | None]:
         self.sent += 1
+        if self._side and self.sent == self.settings.concurrency:
+            self._side.prepare_here()
         self._under_way.add(asyncio.current_task())
         try:
             async with asyncio.timeout(self.settings.timeout_s):

@@ -6,7 +6,7 @@ everything.
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -42,6 +42,17 @@ class Token(Struct, gc=False, omit_defaults=True):
             return _ALTERNATIVES.decode(self.top_logprobs) or []
         except _NO_JSON:
             return []
+
+
+class _Kept(Struct, gc=False, omit_defaults=True):
+    """A token of a thinned answer, which has few alternatives, read already; otherwise as `Token`."""
+
+    token: str
+    logprob: float
+    top_logprobs: list[Alternative] = []
+
+    def alternatives(self) -> list[Alternative]:
+        return self.top_logprobs
 
 
 class _Logprobs(Struct, gc=False):
@@ -122,12 +133,12 @@ def thinned(completion: Completion) -> str:
     """
     for choice in completion.choices:
         if choice.logprobs and choice.logprobs.content:
-            choice.logprobs.content = _joined(choice.logprobs.content)
+            choice.logprobs.content = cast(list[Token], _joined(choice.logprobs.content))
     return _ENCODER.encode(completion).decode()
 
 
-def _joined(tokens: list[Token]) -> list[Token]:
-    joined: list[Token] = []
+def _joined(tokens: list[Token]) -> list[_Kept]:
+    joined: list[_Kept] = []
     certain: list[Token] = []
     for token in tokens:
         if token.logprob > _CERTAIN_LOGPROB:
@@ -137,12 +148,12 @@ def _joined(tokens: list[Token]) -> list[Token]:
             joined.append(_one(certain))
             certain = []
         kept = [other for other in token.alternatives() if other.logprob >= _LEAST_LOGPROB]
-        joined.append(Token(token.token, token.logprob, Raw(_ENCODER.encode(kept))))
+        joined.append(_Kept(token.token, token.logprob, kept))
     return [*joined, _one(certain)] if certain else joined
 
 
-def _one(tokens: list[Token]) -> Token:
-    return Token("".join([token.token for token in tokens]), sum([token.logprob for token in tokens]))
+def _one(tokens: list[Token]) -> _Kept:
+    return _Kept("".join([token.token for token in tokens]), sum([token.logprob for token in tokens]))
 
 
 def _read_loosely(response: str | bytes) -> Completion:

@@ -6,7 +6,8 @@ list of them (`agents/rules/cues.yaml`). A disease that its words do not assert 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import structs
 
@@ -19,6 +20,7 @@ __all__ = ["asserted", "hedge_rules_version"]
 # Which place decides where a disease is spoken of more than once, as for findings: one sure sighting is enough.
 _RANK: Mapping[Status, int] = {"present": 3, "uncertain": 2, "absent": 1, "unmentioned": 0}
 SHORTEST_HEAD = 4  # letters of a word that can stand for its phrase
+REMEMBERED_QUOTES = 16_384  # with the diseases that they were given for: reports, and models, repeat themselves
 
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -52,21 +54,18 @@ def hedge_rules_version() -> str:
 
 def _said(phrase: str, text: str, start: int, end: int) -> tuple[Status, str]:
     # Read at each place of the phrase within the quote; as everywhere, one sure sighting is enough.
-    readings = [packaged_engine().says_of(text, *span) for span in _spans(phrase, text, start, end)]
+    says_of = packaged_engine().says_of
+    readings = [says_of(text, start + first, start + last) for first, last in _spans(phrase, text[start:end])]
     status, cue = max(readings, key=lambda reading: _RANK[reading[0]])
     return status, "" if status == "present" else cue
 
 
-def _spans(phrase: str, text: str, start: int, end: int) -> list[tuple[int, int]]:
+@lru_cache(maxsize=REMEMBERED_QUOTES)
+def _spans(phrase: str, quote: str) -> tuple[tuple[int, int], ...]:
     # The phrase's own words; else the last of its words that the quote has ("effusion"); else the quote's last words.
     wordings = [phrase, *(word for word in reversed(_WORD.findall(phrase)) if len(word) >= SHORTEST_HEAD)]
     for wording in wordings:
-        found = list(_within(wording, text[start:end], start))
+        found = places(wording, [("", quote)])
         if found:
-            return found
-    return [(start, end)]
-
-
-def _within(wording: str, quote: str, offset: int) -> Iterator[tuple[int, int]]:
-    for place in places(wording, [("", quote)]):
-        yield offset + place.start, offset + place.end
+            return tuple([(place.start, place.end) for place in found])
+    return ((0, len(quote)),)

@@ -109,9 +109,16 @@ class SideProcess:
         """Learn, in the event loop, how large the job is; starts the process where it is worth that."""
         self._wanted = reports > WORTH_IT and (os.cpu_count() or 1) > 1
         if self._wanted and not self._working:
-            # Made here as well, by a thread: else the first answer that is read here has the event loop wait for it.
+            self._working.append(asyncio.create_task(self._work()))
+
+    def prepare_here(self) -> None:
+        """Make what it takes to read answers in this process as well; to be called while nothing but waiting is left.
+
+        A thread does it: else the first answer that is read here would have the event loop wait for it.
+        """
+        if self._wanted and self._preparing is None:
             self._preparing = asyncio.create_task(asyncio.to_thread(prepare_reading))
-            self._working += [asyncio.create_task(self._work()), self._preparing]
+            self._working.append(self._preparing)
 
     async def label(self, scope: Scope, report: Report) -> list[Label] | None:
         """Return a report's labels by the package's rules; None where they are to be made here."""
@@ -126,6 +133,7 @@ class SideProcess:
         """Read a response, as `read_response` would; None where it is to be read here, as all but labels are."""
         if not isinstance(read, LabelReading) or (self._ready_here and len(self._readings) >= BACKLOG):
             return None
+        self.prepare_here()
         job = self._job(_Reading(raw, read.reader, read.report_id, list(read.sections), llm_call_id))
         if job is None:
             return None
@@ -137,6 +145,16 @@ class SideProcess:
         return Response(
             made.model, made.prompt_tokens, made.cached_tokens, made.completion_tokens, made.kept, labels, made.refused
         )
+
+    def label_here(self, report_id: str) -> None:
+        """Label a report by rules in this process, if that still waits for the other one.
+
+        To be called where its answer is about to be read here: both read the same sentences, and remember them.
+        """
+        if job := self._rules.pop(report_id, None):
+            wanted, done = job
+            if not done.done():
+                done.set_result(wanted.done())
 
     async def aclose(self) -> None:
         """End the process."""
@@ -255,8 +273,8 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
     given, answered = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing that somebody prints may come between the answers
-    prepare_reading()
     with rare_collections():
+        prepare_reading()
         while (jobs := _next(given)) is not None:
             told = _ENCODER.encode([job.done() for job in jobs])
             answered.write(_LENGTH.pack(len(told)) + told)

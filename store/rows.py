@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import duckdb
@@ -13,7 +14,10 @@ from teachback.store.report import SECTIONS, Report
 
 __all__ = ["fetch_reports", "label_row", "label_table", "labeler_row", "report_row", "slice_rows"]
 
-_PLAIN = ("label_id", "report_id", "task", "target", "icd10", "icd10_check", "status", "scope", "labeler_id")
+_PLAIN = (
+    *("label_id", "report_id", "task", "target", "icd10", "icd10_check", "status", "confidence_source", "scope"),
+    *("labeler_id", "round_id", "llm_call_id"),
+)
 _SPAN = {"section": pa.string(), "start": pa.int32(), "end": pa.int32(), "quote": pa.string(), "cue": pa.string()}
 
 
@@ -74,15 +78,12 @@ def label_row(label: Label, run_id: str | None = None) -> dict[str, Any]:
 
 def label_table(labels: Sequence[Label], run_id: str | None = None) -> pa.Table:
     """Return the `labels` rows of many labels, column by column: several times as fast as row by row."""
-    columns: dict[str, Any] = {name: _strings(getattr(label, name) for label in labels) for name in _PLAIN}
+    columns = {name: pa.array(list(map(attrgetter(name), labels)), pa.string()) for name in _PLAIN}
     columns["confidence"] = pa.array([label.confidence for label in labels], pa.float64())
-    columns["confidence_source"] = _strings(label.confidence_source for label in labels)
-    columns["confidence_note"] = _strings(label.confidence_note or None for label in labels)
+    columns["confidence_note"] = pa.array([label.confidence_note or None for label in labels], pa.string())
     columns["probs"] = _distributions([label.probs for label in labels])
     columns["evidence"] = _spans([label.evidence for label in labels])
     columns["run_id"] = pa.repeat(pa.scalar(run_id, pa.string()), len(labels))
-    columns["round_id"] = _strings(label.round_id for label in labels)
-    columns["llm_call_id"] = _strings(label.llm_call_id for label in labels)
     return pa.table(columns)
 
 
@@ -112,10 +113,6 @@ def _probs(probs: Mapping[str, float] | None) -> dict[str, float] | None:
     return None if probs is None else {status: probs.get(status, 0.0) for status in STATUSES}
 
 
-def _strings(values: Iterable[str | None]) -> pa.Array:
-    return pa.array(list(values), pa.string())
-
-
 def _distributions(given: Sequence[Mapping[str, float] | None]) -> pa.Array:
     shares = [
         pa.array([None if probs is None else probs.get(status, 0.0) for probs in given], pa.float64())
@@ -128,6 +125,6 @@ def _distributions(given: Sequence[Mapping[str, float] | None]) -> pa.Array:
 
 def _spans(evidence: Sequence[tuple[Evidence, ...]]) -> pa.Array:
     flat = [span for spans in evidence for span in spans]
-    fields = [pa.array([getattr(span, name) for span in flat], kind) for name, kind in _SPAN.items()]
+    fields = [pa.array(list(map(attrgetter(name), flat)), kind) for name, kind in _SPAN.items()]
     offsets = pa.array([0, *accumulate(map(len, evidence))], pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(fields, names=list(_SPAN)))

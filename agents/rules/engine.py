@@ -19,7 +19,7 @@ from teachback.agents.rules.lexicon import Lexicon, Meaning, Sort, Unit
 from teachback.agents.rules.measured import measurements
 from teachback.agents.rules.reach import reached
 from teachback.agents.rules.ruleset import CueRule, RuleSet
-from teachback.agents.rules.words import MAX_WORD_LENGTH, Word, sentences, words
+from teachback.agents.rules.words import Word, first_form, sentences, words
 from teachback.store.label import Evidence, Status
 
 __all__ = ["Mention", "RuleEngine"]
@@ -111,7 +111,7 @@ class RuleEngine:
         self._remembering = lru_cache(maxsize=remember)(self._read)
         self._spelling = lru_cache(maxsize=min(remember, REMEMBERED_SPELLINGS))(self._spell)
         self._saying = lru_cache(maxsize=remember)(self._said)
-        self._bounding = lru_cache(maxsize=min(remember, REMEMBERED_TEXTS))(_bounds)
+        self._bounding = lru_cache(maxsize=min(remember, REMEMBERED_TEXTS))(sentences)
 
     def mentions(self, section: str, text: str) -> list[Mention]:
         """Return every mention in a section, in reading order.
@@ -189,9 +189,8 @@ class RuleEngine:
         status, cue = say(sentence, start - first, min(end, last) - first)
         if status in ("present", "uncertain") and at + 1 < len(bounds):
             behind = text[slice(*bounds[at + 1])]
-            opening = words(behind[:MAX_WORD_LENGTH])[:1]
             # "There was edema. It has resolved."
-            answer = self._reading(behind).answer if opening and opening[0].form in self._pronouns else None
+            answer = self._reading(behind).answer if first_form(behind) in self._pronouns else None
             if answer:
                 return answer[:2]
         return status, cue
@@ -300,10 +299,6 @@ class RuleEngine:
             if best is not None:
                 hits.append(best[1])
         return hits
-
-
-def _bounds(text: str) -> tuple[tuple[int, int], ...]:
-    return tuple(sentences(text))
 
 
 def _as_term(units: Sequence[Unit], first: int, last: int) -> tuple[list[Unit], int]:

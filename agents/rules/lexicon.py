@@ -55,7 +55,7 @@ class Sort:
     COPULA = 65536
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Meaning:
     """What a phrase means to the rules.
 
@@ -72,6 +72,10 @@ class Meaning:
     measures: list[int] = field(default_factory=list)
     states: dict[int, Level] = field(default_factory=dict)
     cues: list[int] = field(default_factory=list)
+
+    def marked(self, sorts: int) -> "Meaning":
+        """Return a copy that is of further sorts."""
+        return Meaning(self.sorts | sorts, [*self.terms], [*self.measures], {**self.states}, [*self.cues])
 
 
 class Unit(NamedTuple):
@@ -110,15 +114,15 @@ class Lexicon:
         tree, found, place, count = self._tree, [], 0, len(words)
         while place < count:
             branch = tree.get(forms[place])
-            match = None
-            # Most words that some phrase begins with begin none here.
-            if branch is not None and (_ENTRY in branch or forms[place + 1] in branch or GAP in branch):
-                match = _longest(branch, forms, place + 1)
-            if match is None:
+            if branch is None:
                 place += 1
                 continue
-            end, meaning = match
-            if meaning.sorts:
+            end, meaning = place + 1, branch.get(_ENTRY)
+            # Most words that some phrase begins with begin none here, or are one by themselves.
+            if forms[end] in branch or GAP in branch:
+                match = _longest(branch, forms, end)
+                end, meaning = match or (end, None)
+            if meaning is not None and meaning.sorts:
                 found.append(Unit(meaning.sorts, place, min(end, count), meaning))
             place = end
         return found
@@ -188,8 +192,13 @@ class Lexicon:
             self._put(("joints",), forms, sort)
 
     def _put(self, where: tuple[Any, ...], phrases: Iterable[str], sort: int) -> list[Meaning]:
-        """Put phrases into the tree and return the meaning of each, marked with the sort."""
-        meanings = []
+        """Put phrases into the tree and return their meanings, marked with the sort.
+
+        Phrases that are put in together, and meant the same before, share one: tens of thousands mean a few hundred
+        things.
+        """
+        meanings: dict[tuple[Meaning | None, int], Meaning] = {}  # by what a phrase meant before, and the new sort
+        made: set[Meaning | None] = set()
         for place, phrase in enumerate(phrases):
             try:
                 sequences = expand(phrase, self._lists)
@@ -199,12 +208,16 @@ class Lexicon:
                 ) from None
             for sequence in sequences:
                 branch = self._branch(sequence)
-                meaning = branch.get(_ENTRY)
+                before = branch.get(_ENTRY)
+                if before in made:  # the same words, once more
+                    continue
+                marked = sort | (Sort.SINGULAR if sort & Sort.CUE and sequence[0] in _SINGULAR else 0)
+                meaning = meanings.get((before, marked))
                 if meaning is None:
-                    meaning = branch[_ENTRY] = Meaning()
-                meaning.sorts |= sort | (Sort.SINGULAR if sort & Sort.CUE and sequence[0] in _SINGULAR else 0)
-                meanings.append(meaning)
-        return meanings
+                    meaning = meanings[before, marked] = before.marked(marked) if before else Meaning(marked)
+                    made.add(meaning)
+                branch[_ENTRY] = meaning
+        return list(meanings.values())
 
     def _branch(self, sequence: Iterable[str]) -> dict[str, Any]:
         """Return the branch of the tree that a sequence of words leads to; it grows where there is none."""

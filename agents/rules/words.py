@@ -6,10 +6,9 @@ what these need is treated; a text without any punctuation is cut every `MAX_WOR
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["MASK", "MAX_WORDS", "MAX_WORD_LENGTH", "Word", "sentences", "words"]
+__all__ = ["MASK", "MAX_WORDS", "Word", "first_form", "sentences", "words"]
 
 MASK = "xxxx"
 # What a question mark before a word is read as.
@@ -20,6 +19,8 @@ OVERLONG = "\0"
 MAX_WORDS = 200
 # Longest word looked up, in characters; anything longer is no word.
 MAX_WORD_LENGTH = 40
+# Spellings whose forms are remembered at most.
+MAX_FORMS = 65_536
 # A line this short, in characters, ends a statement even without a full stop: wrapped lines run to 70 and more.
 SHORT_LINE = 50
 
@@ -36,7 +37,7 @@ _UNFINISHED = frozenset(
 )
 _MASK = re.compile(r"x{3,}|__+")
 _ABBREVIATIONS = frozenset({"vs", "dr", "mr", "mrs", "ms", "approx", "e.g", "i.e", "eg", "ie", "cf"})
-_ABBREVIATED = frozenset({"", *(word[-1] for word in _ABBREVIATIONS)})  # what stands before such a word's full stop
+_ABBREVIATED = frozenset(word[-2:] for word in _ABBREVIATIONS)  # what stands before such a word's full stop
 # Places where a sentence may end; every alternative is one sign and a look-ahead, so the search is linear.
 _BREAK = re.compile(r"""[.!?](?=[\s"')\].!?]|$|[A-Z])|\n|;""")
 _HEADING = re.compile(r"\b[A-Z][A-Za-z]{3,15}(?: [A-Za-z]{2,12}){0,3}:")
@@ -58,7 +59,7 @@ _new_word = tuple.__new__  # half the cost of the class's own constructor, for t
 def words(sentence: str) -> list[Word]:
     """Split a sentence into words and signs; hyphens separate, dashes become colons, masks become `MASK`."""
     spans = [match.span() for match in _WORD.finditer(sentence)]
-    found = [_new_word(Word, (_form(sentence[start:end]), start, end)) for start, end in spans]
+    found = [_new_word(Word, (_FORMS[sentence[start:end]], start, end)) for start, end in spans]
     if "?" in sentence:
         found = [
             Word(ASKED, word.start, word.end) if word.form == "?" and _asks_ahead(sentence, word.start) else word
@@ -67,12 +68,27 @@ def words(sentence: str) -> list[Word]:
     return found
 
 
-@lru_cache(maxsize=65_536)
-def _form(spelled: str) -> str:
-    form = _SIGNS.get(spelled) or spelled.lower()
-    if len(form) > MAX_WORD_LENGTH:
-        return OVERLONG
-    return MASK if _MASK.fullmatch(form) else form.replace("\u2019", "'")
+def first_form(sentence: str) -> str:
+    """Return the form of a sentence's first word or sign; nothing where it has none, or one too long to be one."""
+    first = _WORD.search(sentence, 0, MAX_WORD_LENGTH)
+    return _FORMS[first[0]] if first else ""
+
+
+class _Forms(dict[str, str]):
+    """The form of each word as it was spelled; what was looked up is remembered."""
+
+    def __missing__(self, spelled: str) -> str:
+        if len(self) >= MAX_FORMS:
+            self.clear()
+        form = _SIGNS.get(spelled) or spelled.lower()
+        if len(form) > MAX_WORD_LENGTH:
+            form = OVERLONG
+        form = MASK if _MASK.fullmatch(form) else form.replace("\u2019", "'")
+        self[spelled] = form
+        return form
+
+
+_FORMS = _Forms()
 
 
 def _asks_ahead(sentence: str, place: int) -> bool:
@@ -81,35 +97,42 @@ def _asks_ahead(sentence: str, place: int) -> bool:
     return not before.isalnum() and (behind.isalnum() or (behind.isspace() and (not before or before.isspace())))
 
 
-def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the (start, end) of each sentence of a section, without surrounding blanks or bullets."""
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Return the (start, end) of each sentence of a section, without surrounding blanks or bullets."""
+    found: list[tuple[int, int]] = []
     start = 0
-    for place in _breaks(text):
-        yield from _bounded(text, start, place)
+    for place in [*_breaks(text), len(text)]:
+        first, last = _trimmed(text, start, place)
+        if last - first > MAX_WORDS:
+            found += _stretches(text, first, last)
+        elif first < last:
+            found.append((first, last))
         start = place
-    yield from _bounded(text, start, len(text))
+    return found
 
 
-def _breaks(text: str) -> Iterator[int]:
-    """Yield every place where one sentence ends and the next begins."""
+def _breaks(text: str) -> list[int]:
+    """Return every place where one sentence ends and the next begins."""
     punctuated = "." in text
-    heads = [match.start() for match in _HEADING.finditer(text)] if ":" in text else []
-    ends = (match.end() for match in _BREAK.finditer(text) if _ends_sentence(text, match, punctuated))
-    yield from sorted({*heads, *ends})
+    ends = [match.end() for match in _BREAK.finditer(text) if _ends_sentence(text, match, punctuated)]
+    if ":" in text:
+        return sorted({*ends, *(match.start() for match in _HEADING.finditer(text))})
+    return ends
 
 
 def _ends_sentence(text: str, match: re.Match[str], punctuated: bool) -> bool:
-    if match[0] == "\n":
-        return _ends_line(text, match.start(), punctuated)
-    if match[0] == "?" and text[max(0, match.start() - 1) : match.start()] in ("", " ", "\n", "\t"):
-        return False  # it stands before what is asked: "opacity ? pneumonia"
-    if match[0] != ".":
-        return True
-    last = text[match.start() - 1 : match.start()]
-    if last.lower() not in _ABBREVIATED and not last.isspace():
-        return True
-    before = text[max(0, match.start() - 8) : match.start()].split()
-    return not before or before[-1].lower().lstrip("(") not in _ABBREVIATIONS
+    place = match.start()
+    sign = text[place]
+    if sign == ".":
+        last = text[max(0, place - 2) : place]
+        if last.lower() not in _ABBREVIATED and not last[-1:].isspace():
+            return True
+        before = text[max(0, place - 8) : place].split()
+        return not before or before[-1].lower().lstrip("(") not in _ABBREVIATIONS
+    if sign == "\n":
+        return _ends_line(text, place, punctuated)
+    # A question mark may stand before what is asked: "opacity ? pneumonia".
+    return sign != "?" or text[max(0, place - 1) : place] not in ("", " ", "\n", "\t")
 
 
 def _ends_line(text: str, newline: int, punctuated: bool) -> bool:
@@ -127,8 +150,8 @@ def _ends_line(text: str, newline: int, punctuated: bool) -> bool:
     return not last or last[-1].lower() not in _UNFINISHED
 
 
-def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield a sentence, cut into stretches of at most `MAX_WORDS` words where it is longer."""
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return where a sentence begins and ends without blanks around it and a bullet in front."""
     while start < end and text[start].isspace():
         start += 1
     if start < end and (text[start] in _BULLETS or text[start].isdigit()):
@@ -136,10 +159,14 @@ def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         start = bullet.end() if bullet else start
     while end > start and text[end - 1].isspace():
         end -= 1
-    if end - start > MAX_WORDS:
-        for count, match in enumerate(_WORD.finditer(text, start, end), start=1):
-            if count % MAX_WORDS == 0:
-                yield start, match.end()
-                start = match.end()
+    return start, end
+
+
+def _stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield a sentence cut into stretches of at most `MAX_WORDS` words."""
+    for count, match in enumerate(_WORD.finditer(text, start, end), start=1):
+        if count % MAX_WORDS == 0:
+            yield start, match.end()
+            start = match.end()
     if start < end:
         yield start, end

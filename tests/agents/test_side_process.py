@@ -73,6 +73,22 @@ def test_rules_say_the_same_there_and_here(reports):
     ]
 
 
+def test_rules_that_wait_are_done_here_where_the_answer_is_read_here(reports):
+    asked, waiting = reports[0], reports[1]
+
+    async def scenario(side):
+        labeling = [asyncio.create_task(side.label("full", report)) for report in (asked, waiting)]
+        await asyncio.sleep(0)  # both are on their way to a process that is not there yet
+        side.label_here(asked.report_id)
+        side.label_here("nobody asked for this one")
+        await asyncio.sleep(0)
+        assert [task.done() for task in labeling] == [True, False]
+        return await asyncio.gather(*labeling)
+
+    here = RuleLabeler("full")
+    assert beside(scenario) == [here.label(asked), here.label(waiting)]
+
+
 def test_answers_are_read_the_same_there_and_here(reports, stand_in_url, memory_cache):
     raw = answers(stand_in_url, memory_cache, reports)
     unusable = [b"", b"{", b'{"choices": []}', "\udcff".encode("utf-8", "surrogatepass"), raw[0][:-40], b"[1]"]
