@@ -13,6 +13,8 @@ TORCH_INDEX ?=
 # The pin lets a local version such as 2.13.0+cpu be taken; the range of pyproject.toml is the fallback.
 TORCH    := torch==2.13.0
 TORCH_OR := torch>=2.8,<2.14
+# Installed by itself: it is of the version of duckdb-cli, and asks for the library of that version as well.
+DUCKDB_UI := duckdb-extension-ui==1.5.5
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -38,6 +40,7 @@ $(STAMP): pyproject.toml
 	@echo "installing into $(VENV): torch, then the rest (some minutes, once)"
 	@$(PIP) install $(INDEX) "$(TORCH)" || $(PIP) install $(INDEX) "$(TORCH_OR)"
 	@$(PIP) install $(INDEX) -e ".[train,dev]"
+	@$(PIP) install --no-deps $(DUCKDB_UI) || echo "note: without $(DUCKDB_UI) the test of DuckDB's page is skipped"
 	@touch $@
 	@echo "installed: $$($(BIN)/python -c 'import importlib.metadata as m; print(", ".join(f"{n} {m.version(n)}" for n in ("teachback", "torch", "duckdb", "langgraph")))')"
 

@@ -72,6 +72,7 @@ class StoreCallCache:
         self._connection = connection
         answered = connection.execute("SELECT DISTINCT llm_call_id FROM llm_calls WHERE error IS NULL").fetchall()
         self._answered = {call_id for (call_id,) in answered}
+        self._found_some = bool(self._answered)
         self._at_hand: dict[str, LLMCall] = {}
         self._unwritten: list[dict[str, Any]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -99,8 +100,8 @@ class StoreCallCache:
             self._answered.add(call.llm_call_id)
 
     async def load(self, report_ids: Sequence[str]) -> None:
-        """Read the answers on these reports, in one query."""
-        if self._answered:
+        """Read the answers that an earlier run left on these reports, in one query."""
+        if self._found_some:
             condition = "report_id IN (SELECT unnest(?::VARCHAR[]))"
             self._at_hand.update(await asyncio.to_thread(self._read, condition, [list(report_ids)]))
 
