@@ -14,6 +14,7 @@ from teachback.distill.backends.protocol import SlotRequest
 from teachback.distill.disease_json import Guides, Written, disease_grammar, read_json
 from teachback.distill.faults import is_out_of_memory
 from teachback.distill.questions import DISEASES, DISEASES_JSON, VERIFY, Questions, parse_diseases
+from teachback.distill.shard import outermost_whole
 from teachback.distill.tree import Branch, TreeRow, collate, plant
 from teachback.errors import TrainingError
 from teachback.store.label import FINDINGS
@@ -125,7 +126,7 @@ def slot_log_probabilities(
             found[i] = of[:, list(tokens[i])].cpu().numpy()
         progress(len(indices))
 
-    with torch.inference_mode():
+    with torch.inference_mode(), outermost_whole(model):
         _in_batches([len(row) for row in rows], reading_batch(model.device.type), read)
     return found
 

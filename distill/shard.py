@@ -8,9 +8,11 @@ Departure from the usual recipe (accelerate's FSDP, weights of four bits stored 
 PyTorch's `fully_shard` takes bytes as they are, parameter by parameter, and works on CPUs too, where it is tested.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["shard_base"]
+__all__ = ["outermost_whole", "shard_base"]
 
 
 def shard_base(model: Any) -> None:
@@ -31,6 +33,33 @@ def shard_base(model: Any) -> None:
     for layer in base.model.layers:
         fully_shard(layer, mesh=mesh, ignored_params=learning)
     fully_shard(base, mesh=mesh, ignored_params=learning)
+
+
+@contextmanager
+def outermost_whole(model: Any) -> Iterator[None]:
+    """Have at hand what a sharded base has outside its layers, for who calls its parts and not the base itself.
+
+    PyTorch brings it together where the base is called. Every process must call the same.
+
+    Args:
+        model: Any model; one that is not sharded is left as it is.
+    """
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        yield
+        return
+    from torch.distributed.fsdp import FSDPModule
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not isinstance(base, FSDPModule):
+        yield
+        return
+    base.unshard()
+    try:
+        yield
+    finally:
+        base.reshard()
 
 
 def _free_from_their_class(model: Any) -> None:
