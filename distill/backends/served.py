@@ -103,6 +103,8 @@ class ServedBackend:
         return message
 
     def _last_words(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._server.wait(STOP_S)  # it may have closed its output and be about to say why
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().decode("utf-8", "replace").splitlines() if line.strip()]
         errors = [line for line in lines if _ERROR.match(line)]

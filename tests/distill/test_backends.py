@@ -101,8 +101,9 @@ def test_the_protocol_answers_batch_after_batch(torch: Any, llama: Any, ask: Ask
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
 def test_without_vllm_the_remedy_is_said() -> None:
+    here = {name: value for name, value in os.environ.items() if name != "TEACHBACK_VLLM_PYTHON"}
     with pytest.raises(TrainingError, match="vLLM cannot be imported here") as caught:
-        open_backend("vllm", "tiny", None, quantize=False, max_length=64, env=os.environ | SOURCE)
+        open_backend("vllm", "tiny", None, quantize=False, max_length=64, env=here | SOURCE)
     assert caught.value.remedy == REMEDY
     assert "pip install vllm" in REMEDY
     with pytest.raises(TrainingError, match=r"cannot start nowhere/python .*: No such file"):
@@ -115,6 +116,10 @@ def test_without_vllm_the_remedy_is_said() -> None:
         ("raise MemoryError('48 GiB are not there')", "ended: MemoryError: 48 GiB are not there"),
         ("import sys; sys.exit('no such model')", "ended: no such model"),
         ("pass", "ended: it said nothing"),
+        (
+            "import os, time; os.close(1); time.sleep(0.5); raise OSError('no such library')",
+            "ended: OSError: no such library",
+        ),
     ],
 )
 def test_a_server_that_ends_is_quoted(script: str, words: str) -> None:
