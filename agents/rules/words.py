@@ -69,7 +69,7 @@ def words(sentence: str) -> list[Word]:
 
 
 def first_form(sentence: str) -> str:
-    """Return the form of a sentence's first word or sign; nothing where it has none, or one too long to be one."""
+    """Return the form of a sentence's first word or sign; nothing where none begins within a word's longest length."""
     first = _WORD.search(sentence, 0, MAX_WORD_LENGTH)
     return _FORMS[first[0]] if first else ""
 
