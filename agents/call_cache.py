@@ -20,7 +20,7 @@ from teachback.store.writer import Writer
 __all__ = ["Bill", "StoreCallCache", "call_row", "write_durably"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-GATHER_S = 0.04  # how long an answer waits for others before they are written in one commit
+GATHER_S = 0.1  # how long an answer waits for others before they are written in one commit
 _COLUMNS = tuple(field.name for field in fields(LLMCall))
 
 

@@ -155,8 +155,9 @@ async def teach(
     if not todo:
         return TeachSummary(teachers.teacher_id, None, selected, progress)
     expecting(len(todo))
-    await asyncio.sleep(0)  # what is begun for them is under way while the store is written
-    await write_durably(writer, _member_rows(teachers, prompts))
+    await asyncio.sleep(0)  # what is begun for them is under way meanwhile
+    # Rows are written in turn, so whatever is made with their help comes later, and questions need not wait for them.
+    members = writer.submit(_member_rows(teachers, prompts))
     chunk = config.chunk or (CHUNK if teachers.asking else CHUNK_OF_RULES)
     recorded = {"selection": asdict(selection), "chunk": chunk, "teacher_id": teachers.teacher_id}
     with recorded_run(writer, config.command, {**recorded, **config.settings}, selection.seed) as run:
@@ -166,6 +167,7 @@ async def teach(
         try:
             with writing_alone(connection) if cache else nullcontext():
                 await job.label(_chunks(todo, chunk), config.chunks_in_flight, stopped)
+            members.result()
             if error := stopped():
                 raise error
         finally:

@@ -8,7 +8,11 @@ client. With 200 at once and 200 ms nobody can do more than 1,000 reports/s. Our
 model, validation, adjudicator, call cache, DuckDB; its clock runs from the call of `teach_store` until everything is
 committed. The others ask the same questions and validate the same form, without log-probabilities and without a store;
 their clock runs from their first request until their call returns. They live in environments that this script makes
-(some minutes, once). Runs alternate: ours, curator, distilabel, ours.
+(some minutes, once). Runs alternate: ours, ours alike, curator, distilabel, ours alike, ours.
+
+Ours takes part twice: as it comes, where each answer carries the log-probabilities that confidence is made of (twenty
+times the bytes), and as `teachback, alike`, asking for what the others ask for and given what they are given. All else
+that the whole path does it does both times.
 
 `--memory` labels 50,000 reports at zero latency and shows the client's memory every 2,000.
 """
@@ -17,6 +21,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +40,8 @@ from teachback.prompts import load_prompt
 MOST_TEXTS = 4_000  # different texts; further reports are these again under other numbers
 WARM_REPORTS = 2_000
 AGAIN = 5
+OURS = "teachback"
+ALIKE = "alike"  # the default prompt, asking for what the others ask for: no log-probabilities
 MEMORY_EVERY = 2_000  # reports
 MEMORY_BOUND_MIB = 64.0  # growth in the second half that still counts as flat
 LONGEST_RUN_S = 3_600.0
@@ -83,18 +90,25 @@ class Bench:
         write_store(folder / "unlabelled.duckdb", texts, setting.n)
         self.questions = folder / "questions.jsonl"
         prompt = load_prompt("llm_labeler")
+        own = folder / "prompts" / prompt.role
+        own.mkdir(parents=True)
+        without = re.sub(r"(?m)^( *top_logprobs:).*$", r"\1 null", prompt.full_text)
+        (own / f"{ALIKE}.md").write_text(without, encoding="utf-8")
         with self.questions.open("w", encoding="utf-8") as lines:
             for report in numbered(texts, setting.n):
                 asked = prompt.render(report=report.text("full"))
                 lines.write(json.dumps({message["role"]: message["content"] for message in asked}) + "\n")
 
-    def ours(self, name: str, latency_ms: float, *further: str) -> dict[str, Any]:
+    def ours(self, name: str, latency_ms: float, *further: str, alike: bool = False) -> dict[str, Any]:
         """Label a fresh store, which stays as `<name>.duckdb`."""
+        if alike:
+            further = (*further, "--prompts", str(self.folder / "prompts"), "--prompt", ALIKE)
         store = self.folder / f"{name}.duckdb"
         shutil.copyfile(self.folder / "unlabelled.duckdb", store)
         self.server.get(f"/reset?latency_ms={latency_ms:g}")
         run = run_script(sys.executable, "teachback_run.py", self._arguments(store, *further), LONGEST_RUN_S)
-        return self._measured("teachback", run, run["committed_s"], latency_ms)
+        who = f"{OURS}, {ALIKE}" if alike else OURS
+        return self._measured(who, run, run["committed_s"], latency_ms)
 
     def warm(self, name: str, reports: int) -> dict[str, Any]:
         """Give the same command again for reports that a store holds labels of."""
@@ -155,8 +169,13 @@ def _compare(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     others, absent = _others(options)
     runs: list[dict[str, Any]] = []
     print(f"\n{'':22}{'reports/s':>10}{'of ideal':>9}{'s':>8}{'CPU ms':>8}{'server':>8}{'RSS MiB':>9}{'at once':>9}")
+
+    def ours(name: str, *, alike: bool) -> None:
+        runs.append(_shown(bench.ours(name, bench.setting.latency_ms, alike=alike), bench.setting))
+
     for number in range(options.rounds):
-        runs.append(_shown(bench.ours(f"ours-{number}-a", bench.setting.latency_ms), bench.setting))
+        ours(f"ours-{number}-a", alike=False)
+        ours(f"alike-{number}-a", alike=True)
         for comparator, python in list(others.items()):
             try:
                 runs.append(_shown(bench.other(comparator, python), bench.setting))
@@ -164,17 +183,23 @@ def _compare(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
                 absent[comparator.name] = str(reason)
                 del others[comparator]
         if others:
-            runs.append(_shown(bench.ours(f"ours-{number}-b", bench.setting.latency_ms), bench.setting))
+            ours(f"alike-{number}-b", alike=True)
+            ours(f"ours-{number}-b", alike=False)
     unhurried = _shown(bench.ours("ours-zero", 0.0), bench.setting)
     warm = bench.warm("ours-0-a", min(WARM_REPORTS, bench.setting.n))
     rates = {
         who: median(run["reports_per_second"] for run in runs if run["who"] == who) for who in {r["who"] for r in runs}
     }
-    ratios = {who: rates["teachback"] / rate for who, rate in rates.items() if who != "teachback"}
+    theirs = {who: rate for who, rate in rates.items() if not who.startswith(OURS)}
+    ratios = {
+        us: {who: rate / theirs_rate for who, theirs_rate in theirs.items()}
+        for us, rate in sorted(rates.items())
+        if us not in theirs
+    }
     _print_summary(bench.setting, rates, ratios, unhurried, warm, absent)
     return {
         "reports_per_second": rates,
-        "share_of_ideal": rates["teachback"] / bench.setting.ideal,
+        "share_of_ideal": rates[OURS] / bench.setting.ideal,
         "times_as_fast_as": ratios,
         "client_cpu_ms_a_report_at_zero_latency": unhurried["client_cpu_ms_a_report"],
         "warm": warm,
@@ -229,15 +254,16 @@ def _shown(run: dict[str, Any], setting: Setting) -> dict[str, Any]:
 def _print_summary(
     setting: Setting,
     rates: dict[str, float],
-    ratios: dict[str, float],
+    ratios: dict[str, dict[str, float]],
     unhurried: dict[str, Any],
     warm: dict[str, Any],
     absent: dict[str, str],
 ) -> None:
-    print(f"\nteachback: {rates['teachback']:,.0f} reports/s (median), ", end="")
-    print(f"{rates['teachback'] / setting.ideal:.1%} of the ideal {setting.ideal:,.0f}/s")
-    for who, ratio in sorted(ratios.items()):
-        print(f"  {ratio:.2f} times {who} ({rates[who]:,.0f} reports/s)")
+    print()
+    for us, times in ratios.items():
+        print(f"{us}: {rates[us]:,.0f} reports/s (median), {rates[us] / setting.ideal:.1%} of {setting.ideal:,.0f}/s")
+        for who, ratio in sorted(times.items()):
+            print(f"  {ratio:.2f} times {who} ({rates[who]:,.0f} reports/s)")
     for who, reason in absent.items():
         print(f"  not compared with {who}: {reason}")
     print(f"client CPU at zero latency: {unhurried['client_cpu_ms_a_report']:.2f} ms a report; ", end="")

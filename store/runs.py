@@ -51,10 +51,11 @@ def recorded_run(writer: Writer, command: str, config: Mapping[str, Any], seed: 
         "git_revision": git_revision(),
         "seed": seed,
     }
-    writer.write({"runs": [started]})
+    begun = writer.submit({"runs": [started]})  # rows are written in turn: nothing of the run comes before it
     status = "failed"
     try:
         yield run
+        begun.result()
         status = "finished"
     except (KeyboardInterrupt, asyncio.CancelledError):  # asyncio hands Ctrl-C on as a cancelled task
         status = "interrupted"

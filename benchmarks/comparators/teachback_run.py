@@ -1,6 +1,7 @@
 """Teachback's whole label path on a store, in a process of its own; run by `teacher_graph.py` like the others.
 
     python teachback_run.py labels.duckdb http://127.0.0.1:8000/v1 --concurrency 200 [--limit N] [--again 5] [--every N]
+        [--prompts FOLDER --prompt NAME]
 
 `teach_store` as `teachback label` calls it: graph, rules and model, adjudicator, validation, call cache, DuckDB. Its
 last line is one JSON object: seconds from the call until everything was committed and until the store was closed, CPU
@@ -18,9 +19,11 @@ from statistics import median
 from typing import Any
 
 from teachback.agents.assemble import TeacherSettings, teach_store
+from teachback.agents.lineup import DEFAULT_PROMPT
 from teachback.agents.selection import Selection
 from teachback.agents.settings import LLMSettings
 from teachback.agents.teach import Progress, TeachConfig
+from teachback.prompts import PROMPTS_VARIABLE
 
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -33,9 +36,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="label only so many reports")
     parser.add_argument("--again", type=int, default=0, help="how often to run the same command again")
     parser.add_argument("--every", type=int, default=0, help="take the memory every so many reports")
+    parser.add_argument("--prompts", help="a folder of prompts besides the package's")
+    parser.add_argument("--prompt", default=DEFAULT_PROMPT, help="the LLM labeler's prompt")
     options = parser.parse_args()
+    if options.prompts:
+        os.environ[PROMPTS_VARIABLE] = options.prompts
     endpoint = LLMSettings(model="replay", base_url=options.base_url, concurrency=options.concurrency)
-    settings = TeacherSettings(llm="openai", endpoint=endpoint)
+    settings = TeacherSettings(llm="openai", endpoint=endpoint, labeler_prompt=options.prompt)
     config = TeachConfig(Selection(limit=options.limit))
     run = label(options.store, settings, config, options.every)
     again = [label(options.store, settings, config, 0) for _ in range(options.again)]
