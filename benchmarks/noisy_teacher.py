@@ -107,6 +107,9 @@ def _options() -> argparse.Namespace:
         help="select.carry on the synthetic corpus",
     )
     parser.add_argument("--rare", default="refuse", choices=["refuse", "pool"], help="select.rare")
+    parser.add_argument(
+        "--start", default="restart", choices=["restart", "continue", "merge"], help="where a second round starts"
+    )
     return parser.parse_args()
 
 
@@ -164,6 +167,7 @@ def _settings(student: str, corpus: str, seed: int, options: argparse.Namespace)
         corpus=corpus,
         unit=options.unit,
         rounds=options.rounds,
+        start=options.start,
         tasks=["findings"],
         seed=seed,
         train=train,

@@ -25,13 +25,15 @@ def test_figures_are_printed_and_a_rerun_asks_nothing(tmp_path):
     assert ran.returncode == 0, ran.stderr
     figures = json.loads(ran.stdout.splitlines()[-1])
     assert figures == json.loads(out.read_text())
-    assert [run["who"] for run in figures["runs"]] == ["teachback"] * 2
+    assert [run["who"] for run in figures["runs"]] == ["teachback", "teachback, alike", "teachback"]
     for run in figures["runs"]:
         assert (run["valid"], run["failed"]) == (30, 0)
         # One question a report, and one more for each report that the answers made disputed.
         assert run["requests"] == 30 + run["verdicts"] == run["calls"]
         assert 0 < run["verdicts"] <= run["disputed"] == run["decided"]
         assert run["most_in_flight"] <= 10
+    given, alike, _ = (run["bytes_an_answer"] for run in figures["runs"])
+    assert alike < given / 2  # without log-probabilities, but for the adjudicator's answers
     assert figures["warm"]["calls"] == 0
     # 10 at once, 20 ms each: 500/s at most.
     assert 0 < figures["share_of_ideal"] == figures["reports_per_second"]["teachback"] / 500
