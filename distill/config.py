@@ -79,6 +79,12 @@ class SelectSettings(_Frozen):
         lt=1,
         description="How surely a sentence is about a finding to be taught a label of another section, such as 0.2.",
     )
+    silence: float | None = Field(
+        default=0.9,
+        gt=0.5,
+        lt=1,
+        description="How surely a sentence that is fed back says nothing of a finding to be taught that as well.",
+    )
     folds: int = Field(
         default=0,
         ge=0,
@@ -150,9 +156,10 @@ class CampaignSettings(_Frozen):
         default="temperature",
         description="How probabilities are calibrated, finding by finding; auto: as cross-validation chooses.",
     )
-    start: Literal["restart", "continue", "merge"] = Field(
+    start: Literal["restart", "continue", "merge", "average"] = Field(
         default="restart",
-        description="Where a later round's student starts: the base; the champion; or the base, then merged with it.",
+        description="Where a later round's student starts: the base; the champion; or the base, then joined with the "
+        "champion: as their model stock (merge), or as their mean (average).",
     )
     targets: Literal["hard", "soft"] = Field(
         default="hard", description="One status a target, or the shares that the teacher's votes give to each."

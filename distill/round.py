@@ -106,13 +106,13 @@ def run_round(
         number: The round's number.
         arm: Its arm; `base` scores the base model without training.
         steps: Optimizer steps: the budget that arms share.
-        champion: The round to go on from or to be merged with, where the settings' `start` says so.
+        champion: The round to go on from or to be joined with, where the settings' `start` says so.
         progress: Told what is going on.
     """
     trained_on = sorted(
-        (r.label.label_id, r.source, round(r.weight, 6), *r.carried, *map(astuple, r.label.shares))
+        (r.label.label_id, r.source, round(r.weight, 6), *r.carried, *map(astuple, r.label.shares), *_told(r))
         for r in rows
-        if r.selected
+        if r.selected or r.silent
     )
     if champion is None or not champion.training["adapter_hash"] or settings.start == "restart":
         champion = None
@@ -137,6 +137,11 @@ def run_round(
     version = training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on)
     judged = _judge(frozen, settings, rows, questions, truth, folder, arm, version, progress)
     return Round(round_id, number, arm, folder, judged.labeler, training, judged.calibration, judged.scored)
+
+
+def _told(row: TrainingRow) -> tuple[Any, ...]:
+    """Return what else makes a row another one, where there is any: ids of rounds without it stay what they were."""
+    return (("silent", *row.silent, row.selected),) if row.silent else ()
 
 
 def average_round(
@@ -189,8 +194,8 @@ def _train(
     champion: Round | None,
     **told: Any,
 ) -> dict[str, Any]:
-    """Train an adapter from the base, or on from the champion's, or from the base and merge it with the champion's."""
-    merge = champion is not None and settings.start == "merge"
+    """Train an adapter from the base, or on from the champion's, or from the base and join it with the champion's."""
+    join = {"merge": stock_adapters, "average": average_adapters}.get(settings.start) if champion else None
     counts = ("cut_reports", "cut_tokens", "long_lists")
     before = {name: getattr(questions, name) for name in counts}
     rows = plant()
@@ -199,14 +204,14 @@ def _train(
         questions.tokenizer,
         rows,
         settings.train,
-        folder / "unmerged" if merge else folder,
+        folder / "unmerged" if join else folder,
         steps=steps,
-        start=None if champion is None or merge else champion.folder / "adapter",
+        start=None if champion is None or join else champion.folder / "adapter",
         audit={name: getattr(questions, name) - before[name] for name in counts},
         **told,
     )
-    if champion is not None and merge:
-        stock_adapters(champion.folder / "adapter", folder / "unmerged" / "adapter", folder / "adapter")
+    if champion is not None and join:
+        join(champion.folder / "adapter", folder / "unmerged" / "adapter", folder / "adapter")
         training |= {"adapter_hash": _hash_adapter(folder / "adapter"), "merged_with": champion.name}
         save_json(folder / "train.json", training)
     return training
@@ -290,10 +295,11 @@ def read_sentences(
     """Let a round's student read single sentences: M of them to (M, 13, 4) probabilities, kept in its folder."""
     path = round_.folder / "sentences.npz"
     stored = load_arrays(path)
-    if stored is None or len(stored["probabilities"]) != len(sentences):
+    of = content_id("txt", list(sentences))
+    if stored is None or str(stored.get("of")) != of:
         what = f"{round_.name} reads sentences"
         score = score_with(frozen, settings, (), questions, round_.folder, round_.arm, what, progress)
-        stored = {"probabilities": score(sentences).astype(np.float16)}
+        stored = {"probabilities": score(sentences).astype(np.float16), "of": np.array(of)}
         save_arrays(path, **stored)
     return stored["probabilities"]
 
