@@ -11,10 +11,10 @@ for the student over .63 for its teacher.
 
 On Open-i the teacher labels all of `train`, and there is nothing to feed back but with `--folds`. On the synthetic
 corpus it labels 150 reports of some 1,700, as feedback is for where few reports are labelled and many are not; labels
-are carried to the sentence of another section that is about the same finding (`--carry`), which brings the wording that
-the teacher never read; and in both arms what a second round learnt is averaged with the champion (`--start`). These were
-chosen on the gate splits of seeds 100 and 101. A feedback round and its control arm take as many steps; what feedback
-gained over control stands below the table, on `gate` and on `test`.
+are carried to the sentence of another section that is about the same finding (`--carry`), which brings the wording
+that the teacher never read; and in both arms what a second round learnt is averaged with the champion (`--start`).
+These were chosen on the gate splits of seeds 100 and 101. A feedback round and its control arm take as many steps;
+what feedback gained over control stands below the table, on `gate` and on `test`.
 
 Prints its setting, a table for each corpus, and one JSON object as its last line. Runs again where it was killed.
 """

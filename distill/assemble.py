@@ -22,7 +22,6 @@ class TrainingRow:
         reason: Why it was taken or refused.
         selected: Whether it was taken.
         carried: Where else in the report it is taught, as (section, start, end).
-        silent: Where the report is taught to say nothing of the finding, whether the label was taken or not.
     """
 
     label: TaughtLabel
@@ -31,7 +30,6 @@ class TrainingRow:
     reason: str
     selected: bool = True
     carried: tuple[tuple[str, int, int], ...] = ()
-    silent: tuple[tuple[str, int, int], ...] = ()
 
 
 def assemble(frozen: Frozen, settings: CampaignSettings, pseudo: Sequence[TrainingRow] = ()) -> list[TrainingRow]:

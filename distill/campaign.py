@@ -20,7 +20,6 @@ from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
 from teachback.distill.base import load_tokenizer
 from teachback.distill.carry import carry, sentences_to_read, summarise_carried
 from teachback.distill.config import CampaignSettings
-from teachback.distill.contrast import add_silence, taught_sentences
 from teachback.distill.folds import Fold, cut_folds, feed_fold, summarise_fold
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import Decision, align_present, decide
@@ -102,8 +101,8 @@ class Campaign:
         for number in range(1, self.settings.rounds + 1):
             pseudo, summary = ([], None) if number == 1 else self._pseudo(champion, number, fed)
             taught = assemble(self.frozen, self.settings, [*fed, *pseudo])
-            if summary is not None and self.settings.unit == "sentence":
-                taught = self._complete(champion, taught, summary)
+            if summary is not None and self.settings.unit == "sentence" and self.settings.select.carry is not None:
+                taught, summary["carried"] = self._carry(champion, taught)
             if number > 1 and not any(row.selected for row in pseudo) and not any(row.carried for row in taught):
                 stopped = f"round {number} has no certified prediction to feed back"
                 break
@@ -215,32 +214,18 @@ class Campaign:
         selection, rows = feed_fold(student, fold, self.frozen, self.settings, truth, opinions)
         return rows, summarise_fold(selection, fold, pool, align(pool.report_ids, known.report_ids, known.codes))
 
-    def _complete(self, champion: Round, rows: list[TrainingRow], summary: dict[str, Any]) -> list[TrainingRow]:
-        """Carry labels to other sections, and add what the sentences that are fed back are silent about."""
-        frozen, settings = self.frozen, self.settings
-        if settings.select.carry is not None:
-            every = sentences_to_read(frozen, settings)
-        elif settings.select.silence is not None:
-            every = sorted({p.text for of in taught_sentences(rows, frozen, settings).values() for p in of})
-        else:
-            return rows
-        read = read_sentences(champion, frozen, settings, self.questions, every, self.progress)
-        taught = carry(rows, frozen, settings, every, read, champion.name)
-        if settings.select.carry is not None:
-            known = Bench(self.store.connection, "train", settings.corpus, frozen.teacher_id).truth
-            truth = {
-                (report_id, finding): STATUSES[code]
-                for report_id, codes in zip(known.report_ids, known.codes, strict=True)
-                for finding, code in zip(FINDINGS, codes, strict=True)
-                if code >= 0
-            }
-            summary["carried"] = summarise_carried(taught, truth, every, read, frozen)
-        completed = add_silence(taught, frozen, settings, every, read, champion.name)
-        summary["silence"] = {
-            "sentences": len({(row.label.report_id, span) for row in completed for span in row.silent}),
-            "taught": sum(len(row.silent) for row in completed),
+    def _carry(self, champion: Round, rows: list[TrainingRow]) -> tuple[list[TrainingRow], dict[str, Any]]:
+        sentences = sentences_to_read(self.frozen, self.settings)
+        read = read_sentences(champion, self.frozen, self.settings, self.questions, sentences, self.progress)
+        taught = carry(rows, self.frozen, self.settings, sentences, read, champion.name)
+        known = Bench(self.store.connection, "train", self.settings.corpus, self.frozen.teacher_id).truth
+        truth = {
+            (report_id, finding): STATUSES[code]
+            for report_id, codes in zip(known.report_ids, known.codes, strict=True)
+            for finding, code in zip(FINDINGS, codes, strict=True)
+            if code >= 0
         }
-        return completed
+        return taught, summarise_carried(taught, truth, sentences, read, self.frozen)
 
     def _codes(self, round_: Round) -> Any:
         scored = round_.scored["gate"]

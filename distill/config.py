@@ -79,12 +79,6 @@ class SelectSettings(_Frozen):
         lt=1,
         description="How surely a sentence is about a finding to be taught a label of another section, such as 0.2.",
     )
-    silence: float | None = Field(
-        default=0.9,
-        gt=0.5,
-        lt=1,
-        description="How surely a sentence that is fed back says nothing of a finding to be taught that as well.",
-    )
     folds: int = Field(
         default=0,
         ge=0,

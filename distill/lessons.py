@@ -53,7 +53,6 @@ class Lesson:
 def write_lessons(rows: Sequence[TrainingRow], frozen: Frozen, settings: CampaignSettings) -> list[Lesson]:
     """Turn a round's selected rows into lessons, in an order that does not depend on that of the rows."""
     reports = {report.report_id: report for split in ("train", "pool") for report in frozen.reports[split]}
-    by_sentence = settings.unit == "sentence"
     grouped: dict[tuple[str, str], list[TrainingRow]] = defaultdict(list)
     for row in rows:
         if row.selected:
@@ -67,15 +66,13 @@ def write_lessons(rows: Sequence[TrainingRow], frozen: Frozen, settings: Campaig
         if not text:
             continue
         whole = _findings(members)
-        if by_sentence:
+        if settings.unit == "sentence":
             whole = _vote(report, scope, whole, votes, settings.scope)
         targets = {f: _target(whole[f]) for f in FINDINGS if f in whole}
         if listed := _list_diseases(members, report_id in frozen.listed, settings):
             targets |= disease_targets(listed, members, report, vocabulary, settings)
         if targets:
             lessons.append(Lesson(text, targets))
-    if by_sentence:
-        _vote_silence(rows, reports, votes, settings)
     soft = settings.targets == "soft"
     return lessons + [Lesson(text, _shared(of) if soft else _decided(of)) for text, of in sorted(votes.items())]
 
@@ -137,19 +134,6 @@ def _vote(
             for i, passage in enumerate(others):
                 _count(votes, passage, row.label if i in again else None, finding, row.weight)
     return unplaced
-
-
-def _vote_silence(
-    rows: Iterable[TrainingRow], reports: Mapping[str, Report], votes: dict[str, _Votes], settings: CampaignSettings
-) -> None:
-    """Add what sentences are silent about, where nothing else is taught of that: it is the champion's own opinion."""
-    silent: dict[str, _Votes] = {}
-    for row in rows:
-        passages = passages_of(reports[row.label.report_id], settings.scope) if row.silent else []
-        for i in touched(passages, row.silent):
-            _count(silent, passages[i], None, row.label.target, settings.select.weight)
-    for text, of in silent.items():
-        votes[text] = {**of, **votes.get(text, {})}
 
 
 def _count(votes: dict[str, _Votes], passage: Passage, label: TaughtLabel | None, finding: str, weight: float) -> None:

@@ -110,9 +110,9 @@ def run_round(
         progress: Told what is going on.
     """
     trained_on = sorted(
-        (r.label.label_id, r.source, round(r.weight, 6), *r.carried, *map(astuple, r.label.shares), *_told(r))
+        (r.label.label_id, r.source, round(r.weight, 6), *r.carried, *map(astuple, r.label.shares))
         for r in rows
-        if r.selected or r.silent
+        if r.selected
     )
     if champion is None or not champion.training["adapter_hash"] or settings.start == "restart":
         champion = None
@@ -137,11 +137,6 @@ def run_round(
     version = training["adapter_hash"] or content_id("mdl", arm, settings.student, trained_on)
     judged = _judge(frozen, settings, rows, questions, truth, folder, arm, version, progress)
     return Round(round_id, number, arm, folder, judged.labeler, training, judged.calibration, judged.scored)
-
-
-def _told(row: TrainingRow) -> tuple[Any, ...]:
-    """Return what else makes a row another one, where there is any: ids of rounds without it stay what they were."""
-    return (("silent", *row.silent, row.selected),) if row.silent else ()
 
 
 def average_round(

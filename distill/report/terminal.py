@@ -90,9 +90,6 @@ def _fed_back(round_: Mapping[str, Any], select: Mapping[str, Any]) -> str:
         told += f"; {fold['selected']:,} by the student without {fold['name']}"
         if fold["known"]:
             told += f", of {fold['known']:,} with a curated label {_wrong(fold)} are wrong"
-    silence = pseudo.get("silence")
-    if silence and silence["taught"]:
-        told += f"; {silence['sentences']:,} of their sentences are taught what else they are silent about"
     carried = pseudo.get("carried")
     if carried and carried["labels"]:
         told += f" ({promise}); {carried['labels']:,} labels carried to other sections"

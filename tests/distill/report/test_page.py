@@ -327,16 +327,13 @@ def test_labels_that_were_carried_to_another_section_are_told_on_page_and_termin
     pseudo = next(r for r in record["rounds"] if r["pseudo"])["pseudo"]
     counted = {"known": 800, "wrong": 20, "realised_error": 0.025, "realised_interval": [0.0153, 0.0384]}
     pseudo["carried"] = {"labels": 900, "read_otherwise": 45, **counted}
-    pseudo["silence"] = {"sentences": 1200, "taught": 9500}
     said = words(page_of(record, store_copy))
-    assert "Silence: 1,200 sentences that something comes back of were taught 9,500 times" in said
     assert "Carried: 900 labels were taught on a sentence of another section too" in said
     assert "it read 45 of these sentences otherwise" in said
     assert "20 are wrong, 2.5" in said
     out = io.StringIO()
     print_campaign(record, Console(file=out, width=100))
     printed = " ".join(out.getvalue().split())
-    assert "; 1,200 of their sentences are taught what else they are silent about" in printed
     assert (
         "900 labels carried to other sections, of 800 with a curated label 20 (2.5% [1.5%, 3.8%]) are wrong" in printed
     )
