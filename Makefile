@@ -6,7 +6,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 DEMO   ?= teachback-demo
 ARGS   ?=
-JOBS   ?= 2
+# Tests at once. Two leave two cores a quarter idle, as many tests wait for a server, a browser or a disk.
+JOBS   ?= 3
 # A pip index with CPU builds of torch spares gigabytes of CUDA libraries on Linux machines without a GPU:
 #   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
