@@ -5,7 +5,7 @@ read chunk by chunk and let go with their chunk.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,6 +67,7 @@ class StoreCallCache:
 
     def __init__(self, writer: Writer | None, connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> None:
         self.run_id = run_id
+        self.before_writing: Callable[[], object] = lambda: None  # what the rows of calls rest on
         self.bill = Bill()
         self._writer = writer
         self._connection = connection
@@ -113,6 +114,7 @@ class StoreCallCache:
     async def _write(self, writer: Writer) -> None:
         # Calls that come within a moment are written together: what a commit costs does not grow with some dozen rows.
         await asyncio.sleep(GATHER_S)
+        self.before_writing()
         rows, self._unwritten, self._writing = self._unwritten, [], None
         await asyncio.wrap_future(writer.submit({"llm_calls": rows}))
 

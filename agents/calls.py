@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, Protocol
 
 from msgspec import Raw
 
-from teachback.agents.completion import Completion, Token, read_completion
+from teachback.agents.completion import Completion, SaidToken, read_completion
 from teachback.errors import TeacherReplyError
 from teachback.store.identity import canonical_json, content_id, plain_id, quick_json
 
@@ -20,8 +20,6 @@ __all__ = [
     "JsonForm",
     "LLMCall",
     "Postponed",
-    "TokenLogprob",
-    "TokenTrace",
     "clip",
 ]
 
@@ -102,48 +100,6 @@ class ChatRequest:
     def messages_json(self) -> Raw:
         """The messages as JSON, as they are sent and hashed."""
         return quick_json(self.messages)
-
-
-class TokenLogprob(NamedTuple):
-    """One token of an answer.
-
-    Attributes:
-        token: Its text.
-        logprob: Natural logarithm of its probability.
-        alternatives: Text and log-probability of the likeliest tokens in its place, itself mostly among them.
-    """
-
-    token: str
-    logprob: float
-    alternatives: tuple[tuple[str, float], ...] = ()
-
-
-class TokenTrace(Sequence[TokenLogprob]):
-    """The tokens of an answer; the alternatives of each are read only when it is looked at.
-
-    Args:
-        tokens: The answer's `logprobs.content`.
-    """
-
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self._tokens = tokens
-        self.texts: list[str] = [token.token for token in tokens]
-
-    def __len__(self) -> int:
-        return len(self._tokens)
-
-    @overload
-    def __getitem__(self, index: int) -> TokenLogprob: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[TokenLogprob]: ...
-
-    def __getitem__(self, index: int | slice) -> TokenLogprob | Sequence[TokenLogprob]:
-        if isinstance(index, slice):
-            return TokenTrace(self._tokens[index])
-        token = self._tokens[index]
-        others = tuple([(other.token, other.logprob) for other in token.alternatives()])
-        return TokenLogprob(token.token, token.logprob, others)
 
 
 @dataclass(frozen=True)
@@ -230,10 +186,10 @@ class Answer:
             raise TeacherReplyError(self.report_id, "the answer is empty")
         return content
 
-    def tokens(self) -> TokenTrace:
+    def tokens(self) -> Sequence[SaidToken]:
         """Return the tokens of what was said, with their log-probabilities; empty when the endpoint gave none."""
         choice = self.completion.choice
-        return TokenTrace((choice.logprobs.content if choice and choice.logprobs else None) or [])
+        return (choice.logprobs.content if choice and choice.logprobs else None) or []
 
 
 class CallCache(Protocol):

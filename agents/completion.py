@@ -11,7 +11,18 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-__all__ = ["Alternative", "Choice", "Completion", "Message", "Token", "Usage", "read_completion", "thinned"]
+__all__ = [
+    "Alternative",
+    "Choice",
+    "Completion",
+    "KeptToken",
+    "Message",
+    "SaidToken",
+    "Token",
+    "Usage",
+    "read_completion",
+    "thinned",
+]
 
 LEAST_PROBABILITY = 1e-4  # of an alternative that a label can rest on
 _LEAST_LOGPROB = math.log(LEAST_PROBABILITY)
@@ -44,7 +55,7 @@ class Token(Struct, gc=False, omit_defaults=True):
             return []
 
 
-class _Kept(Struct, gc=False, omit_defaults=True):
+class KeptToken(Struct, gc=False, omit_defaults=True):
     """A token of a thinned answer, which has few alternatives, read already; otherwise as `Token`."""
 
     token: str
@@ -52,7 +63,11 @@ class _Kept(Struct, gc=False, omit_defaults=True):
     top_logprobs: list[Alternative] = []
 
     def alternatives(self) -> list[Alternative]:
+        """Return the likeliest tokens in its place."""
         return self.top_logprobs
+
+
+SaidToken = Token | KeptToken
 
 
 class _Logprobs(Struct, gc=False):
@@ -137,23 +152,20 @@ def thinned(completion: Completion) -> str:
     return _ENCODER.encode(completion).decode()
 
 
-def _joined(tokens: list[Token]) -> list[_Kept]:
-    joined: list[_Kept] = []
-    certain: list[Token] = []
-    for token in tokens:
-        if token.logprob > _CERTAIN_LOGPROB:
-            certain.append(token)
-            continue
-        if certain:
-            joined.append(_one(certain))
-            certain = []
+def _joined(tokens: list[Token]) -> list[KeptToken]:
+    joined: list[KeptToken] = []
+    behind = 0
+    for place in [place for place, token in enumerate(tokens) if token.logprob <= _CERTAIN_LOGPROB]:
+        if place > behind:
+            joined.append(_one(tokens[behind:place]))
+        token, behind = tokens[place], place + 1
         kept = [other for other in token.alternatives() if other.logprob >= _LEAST_LOGPROB]
-        joined.append(_Kept(token.token, token.logprob, kept))
-    return [*joined, _one(certain)] if certain else joined
+        joined.append(KeptToken(token.token, token.logprob, kept))
+    return [*joined, _one(tokens[behind:])] if behind < len(tokens) else joined
 
 
-def _one(tokens: list[Token]) -> _Kept:
-    return _Kept("".join([token.token for token in tokens]), sum([token.logprob for token in tokens]))
+def _one(tokens: list[Token]) -> KeptToken:
+    return KeptToken("".join([token.token for token in tokens]), sum([token.logprob for token in tokens]))
 
 
 def _read_loosely(response: str | bytes) -> Completion:

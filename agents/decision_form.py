@@ -96,7 +96,7 @@ def read_leanings(answer: Answer, keys: Sequence[str]) -> tuple[dict[str, Leanin
     if not tokens:
         return {}, NO_LOGPROBS
     text = answer.text()
-    starts = token_starts(text, tokens.texts)
+    starts = token_starts(text, [token.token for token in tokens])
     if starts is None:
         return {}, MISFIT_LOGPROBS
     spans = string_spans(text)

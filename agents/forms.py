@@ -136,7 +136,7 @@ def status_probabilities(answer: Answer, group: str, keys: Sequence[str]) -> tup
     if not tokens:
         return {}, NO_LOGPROBS
     text = answer.text()
-    starts = token_starts(text, tokens.texts)
+    starts = token_starts(text, [token.token for token in tokens])
     if starts is None:
         return {}, MISFIT_LOGPROBS
     quick = entry_spans(text, keys, "status")

@@ -100,8 +100,9 @@ class LLMLabeler:
             return await self._label(report, sections, egress)
 
     async def _label(self, report: Report, sections: Sequence[tuple[str, str]], egress: str) -> Reply:
-        examples = self._picked(report)
-        request = self.request(report, examples)
+        async with self.client.making:
+            examples = self._picked(report)
+            request = self.request(report, examples)
         policy = strictest([egress, *(example.egress for example in examples)])
         if self.repeat == 1:
             return await self._ask(request, report, sections, policy)

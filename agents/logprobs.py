@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 
-from teachback.agents.calls import TokenLogprob
+from teachback.agents.completion import SaidToken
 
 __all__ = ["entry_spans", "string_spans", "token_starts", "value_probabilities"]
 
@@ -92,7 +92,7 @@ def token_starts(text: str, tokens: Sequence[str]) -> list[int] | None:
 
 
 def value_probabilities(
-    text: str, tokens: Sequence[TokenLogprob], starts: Sequence[int], span: tuple[int, int], values: Sequence[str]
+    text: str, tokens: Sequence[SaidToken], starts: Sequence[int], span: tuple[int, int], values: Sequence[str]
 ) -> dict[str, float] | None:
     """Return the probability of each allowed value at one place of the answer.
 
@@ -113,17 +113,21 @@ def value_probabilities(
     path = 1.0  # probability of what was said of the value so far
     for index in _overlapping(starts, begin, end):
         token, start = tokens[index], starts[index]
+        itself = token.token
         before = text[start:begin] if start < begin else ""  # what the token holds in front of the value
         prefix = text[begin:start] if start > begin else ""  # what was said of the value before the token
-        for other, logprob in token.alternatives:
-            if other == token.token or not other.startswith(before):
+        behind = len(before)
+        for other in token.alternatives():
+            instead = other.token
+            if instead == itself or not instead.startswith(before):
                 continue
-            left_open = open_to[prefix + other[len(before) :]]
-            if len(left_open) < allowed:
+            left_open = open_to[prefix + instead[behind:]]
+            if 0 < len(left_open) < allowed:
+                share = path * _probability(other.logprob) / len(left_open)
                 for value in left_open:
-                    mass[value] += path * _probability(logprob) / len(left_open)
+                    mass[value] += share
         path *= _probability(token.logprob)
-        if len(open_to[prefix + token.token[len(before) :]]) <= 1:
+        if len(open_to[prefix + itself[behind:]]) <= 1:
             break
     mass[said] = mass.get(said, 0.0) + path
     total = sum(mass.values())
@@ -131,7 +135,8 @@ def value_probabilities(
 
 
 def _probability(logprob: float) -> float:
-    return math.exp(min(logprob, 0.0))  # endpoints have been wrong about what a logarithm of a probability may be
+    # Endpoints have been wrong about what a logarithm of a probability may be.
+    return math.exp(logprob) if logprob < 0.0 else 1.0
 
 
 def _overlapping(starts: Sequence[int], begin: int, end: int) -> range:

@@ -122,14 +122,13 @@ class SideProcess:
             self._preparing = asyncio.create_task(asyncio.to_thread(prepare_reading))
             self._working.append(self._preparing)
 
-    async def label(self, scope: Scope, report: Report) -> list[Label] | None:
-        """Return a report's labels by the package's rules; None where they are to be made here."""
+    def rules(self, scope: Scope, report: Report) -> "asyncio.Future[_Made | None] | None":
+        """Have a report labelled by the package's rules; None where that is to be done here."""
         job = self._job(_Rules(scope, report.report_id, report.scoped(scope)))
         if job is None or report.report_id in self._rules:
             return None
         self._rules[report.report_id] = job
-        made = await job[1]
-        return made.labels if made else None
+        return job[1]
 
     async def read(self, raw: bytes, read: Callable[[Answer], T], llm_call_id: str) -> Response[T] | None:
         """Read a response, as `read_response` would; None where it is to be read here, as all but labels are."""
@@ -265,9 +264,10 @@ class RulesBeside:
 
     async def label_many(self, reports: Sequence[Report]) -> list[list[Label]] | None:
         """Return the labels of many reports, made elsewhere; None where they are to be made here."""
-        labelled = await asyncio.gather(*(self._side.label(self._here.scope, report) for report in reports))
-        made = [labels for labels in labelled if labels is not None]
-        return made if len(made) == len(reports) else None
+        begun = [self._side.rules(self._here.scope, report) for report in reports]
+        labelled = [await made for made in begun if made is not None]
+        labels = [made.labels for made in labelled if made is not None and made.labels is not None]
+        return labels if len(labels) == len(reports) else None
 
 
 def serve() -> None:

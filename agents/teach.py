@@ -8,8 +8,10 @@ while one waits for its last answers or its verdicts, the next ones keep the end
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cache as once
 from typing import Any
 
 import duckdb
@@ -156,21 +158,27 @@ async def teach(
         return TeachSummary(teachers.teacher_id, None, selected, progress)
     expecting(len(todo))
     await asyncio.sleep(0)  # what is begun for them is under way meanwhile
-    # Rows are written in turn, so whatever is made with their help comes later, and questions need not wait for them.
-    members = writer.submit(_member_rows(teachers, prompts))
     chunk = config.chunk or (CHUNK if teachers.asking else CHUNK_OF_RULES)
     recorded = {"selection": asdict(selection), "chunk": chunk, "teacher_id": teachers.teacher_id}
-    with recorded_run(writer, config.command, {**recorded, **config.settings}, selection.seed) as run:
+    with recorded_run(writer, config.command, {**recorded, **config.settings}, selection.seed, later=True) as run:
+
+        @once
+        def begin() -> Future[dict[str, int]]:
+            members = writer.submit(_member_rows(teachers, prompts))
+            run.begin()
+            return members
+
         if cache:
-            cache.run_id = run.run_id
-        job = _Job(writer, connection, teachers, run.run_id, cache, progress, on_progress)
+            cache.run_id, cache.before_writing = run.run_id, begin
+        job = _Job(writer, connection, teachers, run.run_id, begin, cache, progress, on_progress)
         try:
             with writing_alone(connection) if cache else nullcontext():
                 await job.label(_chunks(todo, chunk), config.chunks_in_flight, stopped)
-            members.result()
+            begin().result()
             if error := stopped():
                 raise error
         finally:
+            begin()
             run.summary.update(asdict(progress))
     return TeachSummary(teachers.teacher_id, run.run_id, selected, progress, tuple(job.failures))
 
@@ -184,6 +192,7 @@ class _Job:
         connection: duckdb.DuckDBPyConnection,
         teachers: Teachers,
         run_id: str,
+        begin: Callable[[], object],
         cache: StoreCallCache | None,
         progress: Progress,
         on_progress: Callable[[Progress], None],
@@ -193,6 +202,7 @@ class _Job:
         self._connection = connection
         self._teacher_id = teachers.teacher_id
         self._run_id = run_id
+        self._begin = begin
         self._cache = cache
         self._progress = progress
         self._on_progress = on_progress
@@ -225,6 +235,8 @@ class _Job:
         while True:
             self._on_progress(self._progress)
             await asyncio.sleep(TICK_S)
+            # Who labels is written once the first questions are out: while these are answered there is time for it.
+            self._begin()
 
     async def _label_chunk(self, report_ids: Sequence[str]) -> None:
         condition = "report_id IN (SELECT unnest(?::VARCHAR[]))"
@@ -237,6 +249,7 @@ class _Job:
 
     async def _keep(self, state: ChunkState) -> None:
         rows = await asyncio.to_thread(chunk_rows, state, self._teacher_id, self._run_id)
+        self._begin()
         await write_durably(self._writer, rows)
         failures = state.get("failures", [])
         self.failures.extend(failures)

@@ -48,7 +48,8 @@ class Transport:
     """
 
     def __init__(self, settings: LLMSettings) -> None:
-        sdk = connect(settings)
+        # Of the SDK no more than what it knows: nothing is sent by it, so it needs no certificates to be read.
+        sdk = connect(settings, httpx2.AsyncClient(transport=httpx2.AsyncBaseTransport(), trust_env=False))
         headers = {**sdk.default_headers, **sdk.auth_headers, "Content-Type": "application/json"}
         url = httpx2.URL(f"{str(sdk.base_url).rstrip('/')}{PATH}")
         self._url = str(url)
@@ -99,11 +100,12 @@ def _status_error(response: httpx2.Response, content: bytes) -> openai.APIStatus
     return openai.APIStatusError(text or f"HTTP {response.status_code}", response=response, body=said)
 
 
-def connect(settings: LLMSettings) -> openai.AsyncOpenAI:
+def connect(settings: LLMSettings, http_client: httpx2.AsyncClient | None = None) -> openai.AsyncOpenAI:
     """Return the SDK's client for an endpoint.
 
     Args:
         settings: The endpoint.
+        http_client: What it sends with; a client over aiohttp if not given.
 
     Raises:
         TeacherError: The endpoint needs a key, and there is none.
@@ -118,7 +120,8 @@ def connect(settings: LLMSettings) -> openai.AsyncOpenAI:
         base_url=settings.base_url,
         max_retries=0,
         timeout=timeout,
-        http_client=openai.DefaultAioHttpClient(
+        http_client=http_client
+        or openai.DefaultAioHttpClient(
             timeout=timeout,
             follow_redirects=False,
             trust_env=not settings.is_local,

@@ -233,14 +233,9 @@ class Store:
         self.connection.execute("COMMIT")
 
     def _append(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> int:
-        batch = self._batch(table, rows)
-        self.connection.register("incoming", batch)
-        try:
-            query, parameters = _new_rows(table, batch)
-            inserted = self.connection.execute(f"INSERT INTO {table} BY NAME {query}", parameters).fetchone()
-        finally:
-            with suppress(duckdb.Error):  # in a transaction that failed nothing more can be done: that error is told
-                self.connection.unregister("incoming")
+        incoming = self._batch(table, rows)  # by this name DuckDB finds it
+        query, parameters = _new_rows(table, incoming)
+        inserted = self.connection.execute(f"INSERT INTO {table} BY NAME {query}", parameters).fetchone()
         return int(inserted[0]) if inserted else 0
 
     def _batch(self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> pa.Table:

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct, structs
 
-from teachback.store.identity import content_id, plain_id
+from teachback.store.identity import content_id, plain_id, plain_number
 from teachback.store.report import Scope
 
 __all__ = [
@@ -179,7 +179,7 @@ class Label(_Record, frozen=True, eq=False):
             self.labeler_id,
             self.scope,
             self.icd10,
-            None if self.confidence is None else round(self.confidence, 6),
+            None if self.confidence is None else plain_number(round(self.confidence, 6)),
             [(e.section, e.start, e.end, e.quote) for e in self.evidence],
             self.llm_call_id,
         )

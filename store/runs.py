@@ -7,9 +7,11 @@ import asyncio
 import json
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,19 @@ class Run:
 
     Attributes:
         run_id: Its id, unlike any other.
+        begin: Hands its row to the writer, once; to be called before any row of the run, as rows are written in turn.
         summary: What it comes to; stored when it ends.
     """
 
     run_id: str
+    begin: Callable[[], Future[dict[str, int]]]
     summary: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
-def recorded_run(writer: Writer, command: str, config: Mapping[str, Any], seed: int | None = None) -> Iterator[Run]:
+def recorded_run(
+    writer: Writer, command: str, config: Mapping[str, Any], seed: int | None = None, *, later: bool = False
+) -> Iterator[Run]:
     """Record a run around a block: `finished`, `interrupted` (Ctrl-C) or `failed`, and then the error goes on.
 
     Args:
@@ -41,21 +47,29 @@ def recorded_run(writer: Writer, command: str, config: Mapping[str, Any], seed: 
         command: What was asked for, such as `label`.
         config: Every setting that it ran with; JSON-serialisable, and without keys.
         seed: Its seed.
+        later: Whether the block says when it begins, by `begin`.
     """
-    run = Run(f"run_{uuid.uuid4().hex[:24]}")
-    started = {
-        "run_id": run.run_id,
-        "command": command,
-        "config": json.dumps(dict(config), sort_keys=True),
-        "version": _package_version(),
-        "git_revision": git_revision(),
-        "seed": seed,
-    }
-    begun = writer.submit({"runs": [started]})  # rows are written in turn: nothing of the run comes before it
+    run_id = f"run_{uuid.uuid4().hex[:24]}"
+
+    @cache
+    def begin() -> Future[dict[str, int]]:
+        started = {
+            "run_id": run_id,
+            "command": command,
+            "config": json.dumps(dict(config), sort_keys=True),
+            "version": _package_version(),
+            "git_revision": git_revision(),
+            "seed": seed,
+        }
+        return writer.submit({"runs": [started]})
+
+    run = Run(run_id, begin)
+    if not later:
+        begin()
     status = "failed"
     try:
         yield run
-        begun.result()
+        begin().result()
         status = "finished"
     except (KeyboardInterrupt, asyncio.CancelledError):  # asyncio hands Ctrl-C on as a cancelled task
         status = "interrupted"
@@ -64,6 +78,7 @@ def recorded_run(writer: Writer, command: str, config: Mapping[str, Any], seed: 
         run.summary.setdefault("error", str(error) or type(error).__name__)
         raise
     finally:
+        begin()
         writer.write({"run_ends": [{"run_id": run.run_id, "status": status, "summary": json.dumps(run.summary)}]})
 
 

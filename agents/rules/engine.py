@@ -19,7 +19,7 @@ from teachback.agents.rules.lexicon import Lexicon, Meaning, Sort, Unit
 from teachback.agents.rules.measured import measurements
 from teachback.agents.rules.reach import reached
 from teachback.agents.rules.ruleset import CueRule, RuleSet
-from teachback.agents.rules.words import Word, first_form, sentences, words
+from teachback.agents.rules.words import Words, first_form, sentences
 from teachback.store.label import Evidence, Status
 
 __all__ = ["Mention", "RuleEngine"]
@@ -197,27 +197,27 @@ class RuleEngine:
 
     def _said(self, sentence: str, start: int, end: int) -> tuple[Status, str]:
         spelled, units = self._spelling(sentence)
-        named = [place for place, word in enumerate(spelled) if word.start < end and word.end > start]
+        named = spelled.within(start, end)
         if not named:
             return "present", ""
         around = (
             unit for unit in units if unit.sorts & Sort.CUE and unit.first < named[0] <= named[-1] < unit.last - 1
         )
         for unit in around:  # "if pneumonia is suspected"
-            return _status(self._rules[unit.meaning.cues[0]], "present"), _quote(sentence, spelled, unit)
+            return _status(self._rules[unit.meaning.cues[0]], "present"), spelled.quote(unit.first, unit.last)
         units, at = _as_term(units, named[0], named[-1] + 1)
         decided, _ = self._decide(units, spelled)
         if at in decided:
             rank, cue = decided[at]
-            return _status(self._rules[rank], "present"), _quote(sentence, spelled, cue)
+            return _status(self._rules[rank], "present"), spelled.quote(cue.first, cue.last)
         return ("uncertain", "or") if _is_alternative(units, at, self._causes) else ("present", "")
 
     def _reading(self, sentence: str) -> _Reading:
         return self._remembering(sentence) if len(sentence) <= LONGEST_REMEMBERED else self._read(sentence)
 
-    def _spell(self, sentence: str) -> tuple[list[Word], list[Unit]]:
-        spelled = words(sentence)
-        return spelled, self._lexicon.units(spelled)
+    def _spell(self, sentence: str) -> tuple[Words, list[Unit]]:
+        spelled = Words(sentence)
+        return spelled, self._lexicon.units(spelled.forms)
 
     def _read(self, sentence: str) -> _Reading:
         """Read one sentence by itself."""
@@ -225,12 +225,12 @@ class RuleEngine:
         if not units:
             return _Reading(())
         decided, answer = self._decide(units, spelled)
-        hits = self._terms(sentence, spelled, units, decided) + self._measured(sentence, spelled, units, decided)
+        hits = self._terms(spelled, units, decided) + self._measured(spelled, units, decided)
         hits.sort(key=lambda hit: hit.start)
-        return _Reading(tuple(hits), answer and (answer[0], _quote(sentence, spelled, answer[1]), answer[2]))
+        return _Reading(tuple(hits), answer and (answer[0], spelled.quote(answer[1].first, answer[1].last), answer[2]))
 
     def _decide(
-        self, units: Sequence[Unit], spelled: Sequence[Word]
+        self, units: Sequence[Unit], spelled: Words
     ) -> tuple[dict[int, tuple[int, Unit]], tuple[Status, Unit, str] | None]:
         """Return each reached unit's best-ranked rule and cue, and what is said of the sentence before."""
         decided: dict[int, tuple[int, Unit]] = {}
@@ -244,25 +244,23 @@ class RuleEngine:
                 for target in places:
                     if target not in decided or rank < decided[target][0]:
                         decided[target] = (rank, unit)
-                if not places and rule.answers_sentence_before and spelled[0].form in self._pronouns:
+                if not places and rule.answers_sentence_before and spelled.forms[0] in self._pronouns:
                     answer = (_status(rule, "present"), unit, rule.name)
         return decided, answer
 
-    def _terms(
-        self, sentence: str, spelled: Sequence[Word], units: Sequence[Unit], decided: dict[int, tuple[int, Unit]]
-    ) -> list[_Hit]:
+    def _terms(self, spelled: Words, units: Sequence[Unit], decided: dict[int, tuple[int, Unit]]) -> list[_Hit]:
         """Return the hits of the findings' own terms."""
         hits = []
         for place, unit in enumerate(units):
             if not unit.sorts & Sort.TERM:
                 continue
-            start, end = spelled[unit.first].start, spelled[unit.last - 1].end
+            start, end = spelled.span(unit.first, unit.last)
             for finding, base in unit.meaning.terms:
                 if place in decided:
                     rank, cue = decided[place]
                     rule = self._rules[rank]
                     hits.append(
-                        _Hit(finding, _status(rule, base), start, end, _quote(sentence, spelled, cue), rule.name)
+                        _Hit(finding, _status(rule, base), start, end, spelled.quote(cue.first, cue.last), rule.name)
                     )
                 elif base == "present" and _is_alternative(units, place, self._causes):
                     hits.append(_Hit(finding, "uncertain", start, end, "or", EITHER_OR))
@@ -270,9 +268,7 @@ class RuleEngine:
                     hits.append(_Hit(finding, base, start, end, "", STATED))
         return hits
 
-    def _measured(
-        self, sentence: str, spelled: Sequence[Word], units: Sequence[Unit], decided: dict[int, tuple[int, Unit]]
-    ) -> list[_Hit]:
+    def _measured(self, spelled: Words, units: Sequence[Unit], decided: dict[int, tuple[int, Unit]]) -> list[_Hit]:
         """Return the hits of findings told as an organ's state; of several states the strongest counts."""
         hits = []
         for measure, subject, states in measurements(units):
@@ -286,14 +282,7 @@ class RuleEngine:
                     rank, cue = decided[state]
                     status, rule = _status(self._rules[rank], base), self._rules[rank].name
                 first, last = min(units[subject].first, units[state].first), max(units[subject].last, units[state].last)
-                hit = _Hit(
-                    finding,
-                    status,
-                    spelled[first].start,
-                    spelled[last - 1].end,
-                    _quote(sentence, spelled, cue),
-                    rule,
-                )
+                hit = _Hit(finding, status, *spelled.span(first, last), spelled.quote(cue.first, cue.last), rule)
                 if best is None or _rank(status, rule) > best[0]:
                     best = (_rank(status, rule), hit)
             if best is not None:
@@ -362,10 +351,6 @@ def _is_alternative(units: Sequence[Unit], place: int, causes: Set[str]) -> bool
     return False
 
 
-def _quote(sentence: str, spelled: Sequence[Word], unit: Unit) -> str:
-    return sentence[spelled[unit.first].start : spelled[unit.last - 1].end]
-
-
 def _answered(mention: Mention, status: Status, cue: str, rule: str) -> Mention:
     """Return a mention as the next sentence makes it: what was absent stays so, and what stood on another image may
     only be denied on this one."""
@@ -381,12 +366,13 @@ def _rank(status: Status, rule: str) -> int:
 
 
 def _verdict(mentions: Sequence[Mention]) -> tuple[Status, tuple[Evidence, ...]]:
-    best = max((_rank(mention.status, mention.rule) for mention in mentions), default=0)
+    ranks = [_rank(mention.status, mention.rule) for mention in mentions]
+    best = max(ranks, default=0)
     if best == 0:
         return "unmentioned", ()
-    deciding = [mention for mention in mentions if _rank(mention.status, mention.rule) == best]
-    spans = tuple(
+    deciding = [mention for mention, rank in zip(mentions, ranks, strict=True) if rank == best]
+    spans = [
         Evidence(mention.section, mention.start, mention.end, mention.quote, mention.cue or mention.rule)
         for mention in deciding
-    )
-    return deciding[0].status, spans
+    ]
+    return deciding[0].status, tuple(spans)

@@ -4,14 +4,14 @@ A unit is a stretch of words that means something to the rules: a finding's term
 a statement. The longest phrase wins and no word belongs to two units, so `no change in` never reads as `no`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from teachback.agents.rules.phrases import GAP, GAP_WORDS, expand
 from teachback.agents.rules.ruleset import CUES_FILE, FINDINGS_FILE, RuleSet
 from teachback.agents.rules.typos import Speller
-from teachback.agents.rules.words import MASK, Word
+from teachback.agents.rules.words import MASK
 from teachback.errors import InputError
 from teachback.store.label import Status
 
@@ -87,6 +87,24 @@ class Unit(NamedTuple):
     meaning: Meaning
 
 
+_new_unit = tuple.__new__  # half the cost of the class's own constructor
+
+
+class _Known(dict[str, str]):
+    """What each form is read as: itself when some phrase holds it, else what it was meant to be; remembered."""
+
+    def __init__(self, forms: Set[str], speller: Speller) -> None:
+        super().__init__({form: form for form in forms})
+        self._forms = forms
+        self._speller = speller
+
+    def __missing__(self, form: str) -> str:
+        if len(self) >= len(self._forms) + MAX_REMEMBERED:
+            self.clear()
+        meant = self[form] = form if form in self._forms else self._speller.mend(form)
+        return meant
+
+
 class Lexicon:
     """All phrases of a rule set, ready to be found.
 
@@ -99,44 +117,32 @@ class Lexicon:
         self._lists = ruleset.findings.lists
         self._where = ruleset.where
         self._forms: set[str] = set()
-        self._remembered: dict[str, str] = {}
         self._add_findings(ruleset)
         finding_words = self._forms - {GAP, MASK}
         self._add_cues(ruleset)
         self._add_joints()
-        self._speller = Speller(finding_words, ruleset.findings.not_typos)
+        self._known = _Known(self._forms, Speller(finding_words, ruleset.findings.not_typos))
 
-    def units(self, words: Sequence[Word]) -> list[Unit]:
-        """Return the units of a sentence, in order."""
-        known, mended = self._forms, self._remembered
-        forms = [form if (form := word[0]) in known else mended.get(form) or self._spelled(form) for word in words]
-        forms.append(END_OF_SENTENCE)
-        tree, found, place, count = self._tree, [], 0, len(words)
+    def units(self, forms: Sequence[str]) -> list[Unit]:
+        """Return the units of a sentence, in order; given its words' forms."""
+        known = self._known
+        read = [known[form] for form in forms]
+        read.append(END_OF_SENTENCE)
+        tree, found, place, count = self._tree, [], 0, len(forms)
         while place < count:
-            branch = tree.get(forms[place])
+            branch = tree.get(read[place])
             if branch is None:
                 place += 1
                 continue
             end, meaning = place + 1, branch.get(_ENTRY)
             # Most words that some phrase begins with begin none here, or are one by themselves.
-            if forms[end] in branch or GAP in branch:
-                match = _longest(branch, forms, end)
+            if read[end] in branch or GAP in branch:
+                match = _longest(branch, read, end)
                 end, meaning = match or (end, None)
             if meaning is not None and meaning.sorts:
-                found.append(Unit(meaning.sorts, place, min(end, count), meaning))
+                found.append(_new_unit(Unit, (meaning.sorts, place, end if end < count else count, meaning)))
             place = end
         return found
-
-    def _spelled(self, form: str) -> str:
-        """Return the form itself when some phrase holds it, else what it was meant to be."""
-        if form in self._forms:
-            return form
-        spelled = self._remembered.get(form)
-        if spelled is None:
-            if len(self._remembered) >= MAX_REMEMBERED:
-                self._remembered.clear()
-            spelled = self._remembered[form] = self._speller.mend(form)
-        return spelled
 
     def _add_findings(self, ruleset: RuleSet) -> None:
         file = ruleset.findings

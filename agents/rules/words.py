@@ -6,9 +6,9 @@ what these need is treated; a text without any punctuation is cut every `MAX_WOR
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from string import ascii_lowercase
 
-__all__ = ["MASK", "MAX_WORDS", "Word", "first_form", "sentences", "words"]
+__all__ = ["MASK", "MAX_WORDS", "Words", "first_form", "sentences"]
 
 MASK = "xxxx"
 # What a question mark before a word is read as.
@@ -24,10 +24,10 @@ MAX_FORMS = 65_536
 # A line this short, in characters, ends a statement even without a full stop: wrapped lines run to 70 and more.
 SHORT_LINE = 50
 
-_WORD = re.compile(
-    r"(?:[wcsrhb]/[opwl])(?![^\W_])|w/|[^\W_]+(?:['\u2019][^\W_]+)?|__+|[,;:?()/]|(?<=\s)-(?=\s)",
-    re.IGNORECASE,
-)
+_PLAIN = r"[^\W_]+(?:['\u2019][^\W_]+)?|__+|[,;:?()/]|(?<=\s)-(?=\s)"
+_WORD = re.compile(rf"(?:[wcsrhb]/[opwl])(?![^\W_])|w/|{_PLAIN}", re.IGNORECASE)
+# The same where there is no slash, in less than half the time.
+_PLAIN_WORD = re.compile(_PLAIN)
 # A dash between blanks does a colon's work.
 _SIGNS = {"-": ":"}
 # A line that ends in one of these goes on in the next, however short it is.
@@ -38,34 +38,75 @@ _UNFINISHED = frozenset(
 _MASK = re.compile(r"x{3,}|__+")
 _ABBREVIATIONS = frozenset({"vs", "dr", "mr", "mrs", "ms", "approx", "e.g", "i.e", "eg", "ie", "cf"})
 _ABBREVIATED = frozenset(word[-2:] for word in _ABBREVIATIONS)  # what stands before such a word's full stop
-# Places where a sentence may end; every alternative is one sign and a look-ahead, so the search is linear.
-_BREAK = re.compile(r"""[.!?](?=[\s"')\].!?]|$|[A-Z])|\n|;""")
+_PLAIN_ENDS = frozenset(ascii_lowercase) - {word[-1] for word in _ABBREVIATIONS}
+# Places where a sentence may end: one sign and a look around it, so the search is linear.
+_BREAK = re.compile(r"""[.!?;\n](?:(?<=[;\n])|(?=[\s"')\].!?A-Z]|$))""")
 _HEADING = re.compile(r"\b[A-Z][A-Za-z]{3,15}(?: [A-Za-z]{2,12}){0,3}:")
+LONGEST_HEADING = 16 + 3 * 13  # characters before its colon
 _BULLETS = "-*\u2022("  # what a bullet begins with, if not with a digit
 _BULLET = re.compile(r"\s*(?:[-*\u2022]|\(?\d{1,2}[.)](?!\d))\s*")
 
 
-class Word(NamedTuple):
-    """One word or sign of a sentence: its lower-case form and its place in the sentence."""
+class Words:
+    """The words and signs of a sentence; hyphens separate, dashes become colons, masks become `MASK`.
 
-    form: str
-    start: int
-    end: int
+    Args:
+        sentence: The sentence.
 
+    Attributes:
+        forms: Their lower-case forms, in order.
+    """
 
-_new_word = tuple.__new__  # half the cost of the class's own constructor, for the most frequent object of all
+    __slots__ = ("_sentence", "_spellings", "_starts", "forms")
 
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+        self._starts: list[int] | None = None
+        pattern = _WORD if "/" in sentence else _PLAIN_WORD
+        self._spellings: list[str] = pattern.findall(sentence)
+        self.forms = [_FORMS[spelled] for spelled in self._spellings]
+        if "?" in sentence:
+            self.forms = [
+                ASKED if form == "?" and _asks_ahead(sentence, start) else form
+                for form, start in zip(self.forms, self.starts, strict=True)
+            ]
 
-def words(sentence: str) -> list[Word]:
-    """Split a sentence into words and signs; hyphens separate, dashes become colons, masks become `MASK`."""
-    spans = [match.span() for match in _WORD.finditer(sentence)]
-    found = [_new_word(Word, (_FORMS[sentence[start:end]], start, end)) for start, end in spans]
-    if "?" in sentence:
-        found = [
-            Word(ASKED, word.start, word.end) if word.form == "?" and _asks_ahead(sentence, word.start) else word
-            for word in found
+    @property
+    def starts(self) -> list[int]:
+        """Where each begins in the sentence; looked for only once somebody asks."""
+        if self._starts is None:
+            self._starts = self._located()
+        return self._starts
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """Return where a stretch of words begins and ends, given its first word and the one behind its last."""
+        starts = self.starts
+        return starts[first], starts[last - 1] + len(self._spellings[last - 1])
+
+    def quote(self, first: int, last: int) -> str:
+        """Return a stretch of words as it stands in the sentence; arguments as of `span`."""
+        start, end = self.span(first, last)
+        return self._sentence[start:end]
+
+    def within(self, start: int, end: int) -> list[int]:
+        """Return the words of which a part stands between two offsets."""
+        return [
+            place
+            for place, (begin, spelled) in enumerate(zip(self.starts, self._spellings, strict=True))
+            if begin < end and begin + len(spelled) > start
         ]
-    return found
+
+    def _located(self) -> list[int]:
+        sentence = self._sentence
+        # What lies between two words begins none, so a word is where its letters come next. A dash may be a hyphen.
+        if "/" in sentence or "-" in self._spellings:
+            return [match.start() for match in _WORD.finditer(sentence)]
+        starts, place = [], 0
+        for spelled in self._spellings:
+            place = sentence.find(spelled, place)
+            starts.append(place)
+            place += len(spelled)
+        return starts
 
 
 def first_form(sentence: str) -> str:
@@ -114,14 +155,28 @@ def sentences(text: str) -> list[tuple[int, int]]:
 def _breaks(text: str) -> list[int]:
     """Return every place where one sentence ends and the next begins."""
     punctuated = "." in text
-    ends = [match.end() for match in _BREAK.finditer(text) if _ends_sentence(text, match, punctuated)]
-    if ":" in text:
-        return sorted({*ends, *(match.start() for match in _HEADING.finditer(text))})
-    return ends
+    ends = []
+    for match in _BREAK.finditer(text):
+        end = match.end()
+        # Nearly every full stop is one: no abbreviation ends so.
+        if (match[0] == "." and text[end - 2 : end - 1] in _PLAIN_ENDS) or _ends_sentence(text, end - 1, punctuated):
+            ends.append(end)
+    return sorted({*ends, *_headings(text)}) if ":" in text else ends
 
 
-def _ends_sentence(text: str, match: re.Match[str], punctuated: bool) -> bool:
-    place = match.start()
+def _headings(text: str) -> Iterator[int]:
+    """Yield where each heading within a line begins."""
+    colon = text.find(":")
+    behind = 0
+    while colon >= 0:
+        # Looked for from its colon backwards: there are few, and many words with a capital.
+        heading = _HEADING.search(text, max(behind, colon - LONGEST_HEADING), colon + 1)
+        if heading:
+            yield heading.start()
+        behind, colon = colon + 1, text.find(":", colon + 1)
+
+
+def _ends_sentence(text: str, place: int, punctuated: bool) -> bool:
     sign = text[place]
     if sign == ".":
         last = text[max(0, place - 2) : place]

@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teachback.agents.calls import TokenLogprob
+from teachback.agents.completion import Alternative, KeptToken
 from teachback.agents.logprobs import entry_spans, string_spans, token_starts, value_probabilities
 from teachback.store.label import STATUSES
 
 
 def token(text, probability=1.0, **others):
     alternatives = {text: probability} | {name.replace("_", '"'): share for name, share in others.items()}
-    return TokenLogprob(
-        text, math.log(probability), tuple((name, math.log(share)) for name, share in alternatives.items())
-    )
+    return said(text, math.log(probability), *((name, math.log(share)) for name, share in alternatives.items()))
+
+
+def said(text, logprob, *alternatives):
+    return KeptToken(text, logprob, [Alternative(*alternative) for alternative in alternatives])
 
 
 def probabilities(tokens):
@@ -84,22 +86,20 @@ def test_an_alternative_that_leaves_all_open_says_nothing():
 
 
 def test_the_said_value_counts_even_if_the_endpoint_left_it_out_of_the_alternatives():
-    said = TokenLogprob("absent", math.log(0.2), (("present", math.log(0.3)),))
-    found = probabilities([token('{"s":"'), said, token('"}')])
+    absent = said("absent", math.log(0.2), ("present", math.log(0.3)))
+    found = probabilities([token('{"s":"'), absent, token('"}')])
     assert found["absent"] == pytest.approx(0.4)
 
 
 def test_a_logarithm_above_zero_counts_as_certainty():
-    said = TokenLogprob("absent", 1e300, (("absent", 1e300), ("present", 5.0), ("un", math.log(0.5))))
-    found = probabilities([token('{"s":"'), said, token('"}')])
+    absent = said("absent", 1e300, ("absent", 1e300), ("present", 5.0), ("un", math.log(0.5)))
+    found = probabilities([token('{"s":"'), absent, token('"}')])
     # 1 for each of the two, 0.5 shared by uncertain and unmentioned: of 2.5
     assert found == pytest.approx({"absent": 0.4, "present": 0.4, "uncertain": 0.1, "unmentioned": 0.1})
 
 
 def test_a_value_inside_a_long_token_takes_the_alternatives_with_the_same_beginning():
-    whole = TokenLogprob(
-        '{"s":"present"}', math.log(0.6), (('{"s":"present"}', math.log(0.6)), ('{"s":"absent', math.log(0.4)))
-    )
+    whole = said('{"s":"present"}', math.log(0.6), ('{"s":"present"}', math.log(0.6)), ('{"s":"absent', math.log(0.4)))
     assert probabilities([whole])["absent"] == pytest.approx(0.4)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teachback.agents.rules import Mention, RuleEngine
-from teachback.agents.rules.words import MAX_WORDS, sentences, words
+from teachback.agents.rules.words import MAX_WORDS, Words, sentences
 from teachback.store.label import FINDINGS, STATUSES
 
 ENGINE = RuleEngine()
@@ -147,7 +147,7 @@ def test_endless_sentence_is_cut() -> None:
 
 
 def test_masks_and_abbreviations_are_words() -> None:
-    assert [word.form for word in words("XXXX ___ w/o c/w left-sided?")] == [
+    assert Words("XXXX ___ w/o c/w left-sided?").forms == [
         "xxxx",
         "xxxx",
         "w/o",

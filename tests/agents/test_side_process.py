@@ -77,7 +77,8 @@ def test_rules_that_wait_are_done_here_where_the_answer_is_read_here(reports):
     asked, waiting = reports[0], reports[1]
 
     async def scenario(side):
-        labeling = [asyncio.create_task(side.label("full", report)) for report in (asked, waiting)]
+        beside = RulesBeside("full", side)
+        labeling = [asyncio.create_task(beside.label_many([report])) for report in (asked, waiting)]
         await asyncio.sleep(0)  # both are on their way to a process that is not there yet
         side.label_here(asked.report_id)
         side.label_here("nobody asked for this one")
@@ -86,7 +87,7 @@ def test_rules_that_wait_are_done_here_where_the_answer_is_read_here(reports):
         return await asyncio.gather(*labeling)
 
     here = RuleLabeler("full")
-    assert beside(scenario) == [here.label(asked), here.label(waiting)]
+    assert beside(scenario) == [[here.label(asked)], [here.label(waiting)]]
 
 
 def test_answers_are_read_the_same_there_and_here(reports, stand_in_url, memory_cache):
@@ -185,13 +186,13 @@ def test_what_is_read_is_what_is_kept(reports, stand_in_url, memory_cache):
 
 PARENT = f"""
 import asyncio
-from teachback.agents.side_process import SideProcess
+from teachback.agents.side_process import RulesBeside, SideProcess
 from teachback.store.report import Report
 
 async def main():
     side = SideProcess()
     side.expect({MANY})
-    labels = await side.label("full", Report("r1", "demo", {{"findings": "No effusion."}}))
+    labels, = await RulesBeside("full", side).label_many([Report("r1", "demo", {{"findings": "No effusion."}})])
     print(side._process.pid, len(labels), flush=True)
     await asyncio.sleep(60)
 
