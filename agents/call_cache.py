@@ -6,7 +6,7 @@ read chunk by chunk and let go with their chunk.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = ["Bill", "StoreCallCache", "call_row", "write_durably"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 GATHER_S = 0.1  # how long an answer waits for others before they are written in one commit
-_COLUMNS = tuple(field.name for field in fields(LLMCall))
+_COLUMNS = LLMCall.__struct_fields__
 
 
 @dataclass

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from teachback.agents.completion import Completion, SaidToken, read_completion
 from teachback.errors import TeacherReplyError
@@ -85,15 +85,7 @@ class ChatRequest:
 
         The report's id, the agent and the key are not part of it: two reports of the same text are one call.
         """
-        parameters: dict[str, Any] = {
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            "seed": self.seed,
-            "top_logprobs": self.top_logprobs,
-        }
-        if self.sample:
-            parameters["sample"] = self.sample
-        told = Raw(canonical_json(parameters))
+        told = _told(self.temperature, self.max_tokens, self.seed, self.top_logprobs, self.sample)
         return plain_id("call", model, endpoint, self.messages_json, self.form.form_id, told)
 
     @cached_property
@@ -102,8 +94,21 @@ class ChatRequest:
         return quick_json(self.messages)
 
 
-@dataclass(frozen=True)
-class LLMCall:
+@lru_cache(maxsize=256, typed=True)  # a run asks with few
+def _told(temperature: float, max_tokens: int, seed: int | None, top_logprobs: int | None, sample: int) -> Raw:
+    """Return a request's parameters as its name holds them."""
+    parameters = {
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "top_logprobs": top_logprobs,
+    }
+    if sample:
+        parameters["sample"] = sample
+    return Raw(canonical_json(parameters))
+
+
+class LLMCall(Struct, frozen=True):
     """One call, as it is stored: the call cache and the bill at once.
 
     Attributes:

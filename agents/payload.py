@@ -1,6 +1,7 @@
 """What a request looks like on the wire: one body for single calls and for batches."""
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from teachback.agents.calls import ChatRequest
@@ -19,21 +20,42 @@ def encode(request: ChatRequest, settings: LLMSettings, without: frozenset[str] 
         settings: The endpoint and its model.
         without: Parameters that this model refuses, such as `logprobs`; they are left out.
     """
+    parameters = _parameters(
+        settings.model,
+        settings.is_hosted_openai,
+        request.temperature,
+        request.max_tokens,
+        request.seed,
+        request.top_logprobs,
+        without,
+    )
+    form = request.form.response_format.encode()
+    return b'%b,"messages":%b,"response_format":%b}' % (parameters[:-1], request.messages_json, form)
+
+
+@lru_cache(maxsize=256, typed=True)  # a run asks with few
+def _parameters(
+    model: str,
+    hosted: bool,
+    temperature: float,
+    max_tokens: int,
+    seed: int | None,
+    top_logprobs: int | None,
+    without: frozenset[str],
+) -> bytes:
     parameters: dict[str, Any] = {
-        "model": settings.model,
-        "temperature": request.temperature,
+        "model": model,
+        "temperature": temperature,
         # OpenAI renamed the parameter; the servers that people run themselves know the old name.
-        ("max_completion_tokens" if settings.is_hosted_openai else "max_tokens"): request.max_tokens,
+        ("max_completion_tokens" if hosted else "max_tokens"): max_tokens,
     }
-    if request.seed is not None:
-        parameters["seed"] = request.seed
-    if request.top_logprobs is not None and not without & {"logprobs", "top_logprobs"}:
+    if seed is not None:
+        parameters["seed"] = seed
+    if top_logprobs is not None and not without & {"logprobs", "top_logprobs"}:
         parameters["logprobs"] = True
-        parameters["top_logprobs"] = request.top_logprobs
-    if settings.is_hosted_openai:
+        parameters["top_logprobs"] = top_logprobs
+    if hosted:
         parameters["store"] = False
     for name in without:
         parameters.pop(name, None)
-    encoded = json.dumps(parameters, separators=(",", ":")).encode()
-    form = request.form.response_format.encode()
-    return b'%b,"messages":%b,"response_format":%b}' % (encoded[:-1], request.messages_json, form)
+    return json.dumps(parameters, separators=(",", ":")).encode()

@@ -100,7 +100,10 @@ class Prompt:
 
     @cached_property
     def _templates(self) -> list[tuple[str, Template]]:
-        return [(part, ENVIRONMENT.from_string(source)) for part, source in self.parts]
+        templates = [(part, ENVIRONMENT.from_string(source)) for part, source in self.parts]
+        for _, template in templates:
+            template.globals = dict(template.globals)  # copied with each filling in, which of Jinja's chain takes long
+        return templates
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """From the lines that a batch returned to the calls that the store keeps, at half the price."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 
+from msgspec import structs
 from openai.types import Batch
 
 from teachback.agents.batch.ledger import HandedIn
@@ -58,12 +58,12 @@ async def calls_of(
         attempted = Attempted(asked, request.llm_call_id, request.earlier + 1, latency_ms, request.errors)
         if outcome.error is not None:
             failed = record_failure(attempted, settings.model, outcome.error)
-            return replace(failed, response=outcome.response, batch_id=batch_id)
+            return structs.replace(failed, response=outcome.response, batch_id=batch_id)
         raw = (outcome.response or "").encode("utf-8", "surrogatepass")
         response = read_response(raw, lambda answer: None, request.llm_call_id, request.report_id)
         call = record_answer(attempted, response, settings, prices)
         cost = None if call.cost_usd is None else call.cost_usd * PRICE
-        return replace(call, cost_usd=cost, batch_id=batch_id)
+        return structs.replace(call, cost_usd=cost, batch_id=batch_id)
 
     async for line in lines:
         outcome = matcher.take(line)

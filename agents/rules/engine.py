@@ -9,8 +9,10 @@ alone ("heart size is unchanged") gives way to any other mention of the finding.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence, Set
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -180,8 +182,8 @@ class RuleEngine:
             end: Offset behind the last.
         """
         bounds = self._bounding(text)
-        at = next((place for place, (first, last) in enumerate(bounds) if first <= start < last), None)
-        if at is None:
+        at = bisect_right(bounds, start, key=itemgetter(0)) - 1
+        if at < 0 or start >= bounds[at][1]:
             return "present", ""
         first, last = bounds[at]
         sentence = text[first:last]
