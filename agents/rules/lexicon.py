@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from teachback.agents.rules.phrases import GAP, GAP_WORDS, expand
+from teachback.agents.rules.phrases import GAP, GAP_WORDS, pieces
 from teachback.agents.rules.ruleset import CUES_FILE, FINDINGS_FILE, RuleSet
 from teachback.agents.rules.typos import Speller
 from teachback.agents.rules.words import MASK
@@ -207,17 +207,16 @@ class Lexicon:
         made: set[Meaning | None] = set()
         for place, phrase in enumerate(phrases):
             try:
-                sequences = expand(phrase, self._lists)
+                spelled = pieces(phrase, self._lists)
             except ValueError as error:
                 raise InputError(
                     f"{self._where(*where, place)}: {error}", "see the signs at the top of the file"
                 ) from None
-            for sequence in sequences:
-                branch = self._branch(sequence)
+            for branch, first in self._branches(spelled):
                 before = branch.get(_ENTRY)
                 if before in made:  # the same words, once more
                     continue
-                marked = sort | (Sort.SINGULAR if sort & Sort.CUE and sequence[0] in _SINGULAR else 0)
+                marked = sort | (Sort.SINGULAR if sort & Sort.CUE and first in _SINGULAR else 0)
                 meaning = meanings.get((before, marked))
                 if meaning is None:
                     meaning = meanings[before, marked] = before.marked(marked) if before else Meaning(marked)
@@ -225,16 +224,26 @@ class Lexicon:
                 branch[_ENTRY] = meaning
         return list(meanings.values())
 
-    def _branch(self, sequence: Iterable[str]) -> dict[str, Any]:
-        """Return the branch of the tree that a sequence of words leads to; it grows where there is none."""
-        branch = self._tree
-        for form in sequence:
-            following = branch.get(form)
-            if following is None:
-                following = branch[form] = {}
-                self._forms.add(form)
-            branch = following
-        return branch
+    def _branches(self, spelled: Iterable[Iterable[tuple[str, ...]]]) -> list[tuple[dict[str, Any], str]]:
+        """Return the branches of the tree that a phrase leads to, each with its first word; they grow where needed.
+
+        It goes piece by piece: what begins alike is gone along once, and phrases that are one are one branch.
+        """
+        reached = [(self._tree, "")]
+        for choices in spelled:
+            following: dict[int, tuple[dict[str, Any], str]] = {}
+            for start, first in reached:
+                for words in choices:
+                    branch = start
+                    for form in words:
+                        behind = branch.get(form)
+                        if behind is None:
+                            behind = branch[form] = {}
+                            self._forms.add(form)
+                        branch = behind
+                    following[id(branch)] = branch, first or (words[0] if words else "")
+            reached = list(following.values())
+        return reached
 
 
 def _longest(branch: Mapping[str, Any], forms: Sequence[str], place: int) -> tuple[int, Meaning] | None:

@@ -12,8 +12,10 @@ A phrase is words in order, with three signs:
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain, product
+from math import prod
 
-__all__ = ["GAP", "GAP_WORDS", "MAX_EXPANSIONS", "expand"]
+__all__ = ["GAP", "GAP_WORDS", "MAX_EXPANSIONS", "expand", "pieces"]
 
 GAP = "..."
 # Words that may stand in a gap: enough for "of the left lateral", too few to leave the noun phrase.
@@ -26,7 +28,13 @@ _LIST_NAME = re.compile(r"<([a-z_]+)>")
 
 
 def expand(phrase: str, lists: Mapping[str, Sequence[str]] | None = None) -> list[tuple[str, ...]]:
-    """Return every word sequence that a phrase stands for, in lower case.
+    """Return every word sequence that a phrase stands for, in lower case; arguments and errors as of `pieces`."""
+    sequences = (tuple(chain.from_iterable(chosen)) for chosen in product(*pieces(phrase, lists)))
+    return list(dict.fromkeys(sequences))
+
+
+def pieces(phrase: str, lists: Mapping[str, Sequence[str]] | None = None) -> list[list[tuple[str, ...]]]:
+    """Return the pieces of a phrase, in order: for each the words that it may stand for, in lower case.
 
     Args:
         phrase: A line of the phrase language.
@@ -36,15 +44,35 @@ def expand(phrase: str, lists: Mapping[str, Sequence[str]] | None = None) -> lis
         ValueError: A bracket is open, a list unknown, or the phrase stands for nothing or for too much.
     """
     spelled = _LIST_NAME.sub(lambda match: _alternatives(match[1], lists or {}), phrase.lower())
-    sequences: dict[tuple[str, ...], None] = {}
-    for text in _expand(spelled, 0):
-        words = tuple(text.split())
-        if not words:
-            raise ValueError(f"{phrase!r} may stand for no word at all")
-        if words[0] == GAP or words[-1] == GAP:
-            raise ValueError(f"{phrase!r} begins or ends with a gap")
-        sequences[words] = None
-    return list(sequences)
+    found = [list(dict.fromkeys(tuple(text.split()) for text in _expand(piece, 0))) for piece in _split(spelled)]
+    if prod(map(len, found)) > MAX_EXPANSIONS:
+        raise ValueError(f"{phrase!r} stands for more than {MAX_EXPANSIONS} phrases")
+    if all(() in choices for choices in found):
+        raise ValueError(f"{phrase!r} may stand for no word at all")
+    if GAP in _at_the_edge(found, 0) or GAP in _at_the_edge(found[::-1], -1):
+        raise ValueError(f"{phrase!r} begins or ends with a gap")
+    return found
+
+
+def _split(text: str) -> list[str]:
+    """Split a phrase at the blanks that stand in no bracket."""
+    found, start, depth = [], 0, 0
+    for place, sign in enumerate(text):
+        depth += (sign == "(") - (sign == ")")
+        if sign.isspace() and depth <= 0:
+            found.append(text[start:place])
+            start = place + 1
+    return [piece for piece in (*found, text[start:]) if piece]
+
+
+def _at_the_edge(found: Sequence[Sequence[tuple[str, ...]]], place: int) -> set[str]:
+    """Return the words that may come first, given the pieces; or last, given them backwards."""
+    words: set[str] = set()
+    for choices in found:
+        words.update(choice[place] for choice in choices if choice)
+        if () not in choices:
+            break
+    return words
 
 
 def _alternatives(name: str, lists: Mapping[str, Sequence[str]]) -> str:
