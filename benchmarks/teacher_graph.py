@@ -5,10 +5,12 @@
 
 Reports of 1.5 KB, 200 requests at once, one server process on loopback, which shares the machine's cores with the
 client. With 200 at once and 200 ms nobody can do more than 1,000 reports/s. Ours is the whole path: graph, rules and
-model, validation, adjudicator, call cache, DuckDB; its clock runs from the call of `teach_store` until everything is
-committed. The others ask the same questions and validate the same form, without log-probabilities and without a store;
-their clock runs from their first request until their call returns. They live in environments that this script makes
-(some minutes, once). Runs alternate: ours, ours alike, curator, distilabel, ours alike, ours.
+model, validation, adjudicator, call cache, DuckDB, until everything is committed. The others ask the same questions and
+validate the same form, without log-probabilities and without a store, until their call returns. Rates are told by two
+clocks, the same for everybody: `reports/s` from the first request that the server sees, and `called` from the call,
+which counts what each does before it asks (the seconds of `set-up`). All live in environments that this script makes
+(some minutes, once), ours as it is installed to label, without training. Runs alternate: ours, ours alike, curator,
+distilabel, ours alike, ours.
 
 Ours takes part twice: as it comes, where each answer carries the log-probabilities that confidence is made of (twenty
 times the bytes), and as `teachback, alike`, asking for what the others ask for and given what they are given. All else
@@ -31,7 +33,15 @@ from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any
 
-from comparators.environments import COMPARATORS, Comparator, Unavailable, default_folder, environment, run_script
+from comparators.environments import (
+    COMPARATORS,
+    INSTALLED,
+    Comparator,
+    Unavailable,
+    default_folder,
+    environment,
+    run_script,
+)
 from servers.reports import CHARACTERS, long_reports, numbered, write_store
 from servers.running import RunningServer, running
 
@@ -80,11 +90,13 @@ class Bench:
         server: The replay server.
         folder: Holds the stores and the questions.
         setting: What all runs share.
+        python: What runs ours.
     """
 
-    def __init__(self, server: RunningServer, folder: Path, setting: Setting) -> None:
+    def __init__(self, server: RunningServer, folder: Path, setting: Setting, python: Path | str) -> None:
         self.server = server
         self.setting = setting
+        self.python = python
         self.folder = folder
         texts = long_reports(min(setting.n, MOST_TEXTS), setting.seed)
         write_store(folder / "unlabelled.duckdb", texts, setting.n)
@@ -106,15 +118,15 @@ class Bench:
         store = self.folder / f"{name}.duckdb"
         shutil.copyfile(self.folder / "unlabelled.duckdb", store)
         self.server.get(f"/reset?latency_ms={latency_ms:g}")
-        run = run_script(sys.executable, "teachback_run.py", self._arguments(store, *further), LONGEST_RUN_S)
+        run = run_script(self.python, INSTALLED.script, self._arguments(store, *further), LONGEST_RUN_S)
         who = f"{OURS}, {ALIKE}" if alike else OURS
-        return self._measured(who, run, run["committed_s"], latency_ms)
+        return self._measured(who, run, run["called_at"] + run["committed_s"], latency_ms)
 
     def warm(self, name: str, reports: int) -> dict[str, Any]:
         """Give the same command again for reports that a store holds labels of."""
         self.server.get("/reset")
         arguments = self._arguments(self.folder / f"{name}.duckdb", "--limit", str(reports), "--again", str(AGAIN))
-        run = run_script(sys.executable, "teachback_run.py", arguments, LONGEST_RUN_S)
+        run = run_script(self.python, INSTALLED.script, arguments, LONGEST_RUN_S)
         asked = self.server.get("/stats")["requests"]
         return {"reports": reports, "seconds": run["warm_s"], "calls": asked, "first_s": run["closed_s"]}
 
@@ -122,22 +134,24 @@ class Bench:
         """Have another framework ask the same questions."""
         self.server.get(f"/reset?latency_ms={self.setting.latency_ms:g}")
         run = run_script(python, comparator.script, self._arguments(self.questions), LONGEST_RUN_S)
-        first = self.server.get("/stats")["first_at"]
         if run["valid"] != self.setting.n:
             raise Unavailable(f"{comparator.name}: {run['valid']} of {self.setting.n} answers are valid")
-        return self._measured(comparator.name, run, run["returned_at"] - first, self.setting.latency_ms)
+        return self._measured(comparator.name, run, run["returned_at"], self.setting.latency_ms)
 
     def _arguments(self, source: Path, *further: str) -> list[str]:
         return [str(source), self.server.base_url, "--concurrency", str(self.setting.concurrency), *further]
 
-    def _measured(self, who: str, run: dict[str, Any], seconds: float, latency_ms: float) -> dict[str, Any]:
+    def _measured(self, who: str, run: dict[str, Any], ended_at: float, latency_ms: float) -> dict[str, Any]:
         stats = self.server.get("/stats")
+        seconds, called_s = ended_at - stats["first_at"], ended_at - run["called_at"]
         return {
             **run,
             "who": who,
             "latency_ms": latency_ms,
             "seconds": seconds,
+            "called_s": called_s,
             "reports_per_second": self.setting.n / seconds,
+            "called_reports_per_second": self.setting.n / called_s,
             "client_cpu_ms_a_report": 1000 * run["cpu_s"] / self.setting.n,
             "server_cpu_ms_a_request": stats["cpu_ms_a_request"],
             "requests": stats["requests"],
@@ -155,7 +169,7 @@ def main() -> None:
     print(_described(setting), flush=True)
     serve = ["--texts", str(min(n, MOST_TEXTS)), "--disagree", str(options.disagree), "--seed", str(options.seed)]
     with tempfile.TemporaryDirectory(prefix="teacher-graph-") as folder, running("replay.py", serve) as server:
-        bench = Bench(server, Path(folder), setting)
+        bench = Bench(server, Path(folder), setting, _our_python(options))
         figures = _memory(bench) if options.memory else _compare(bench, options)
     setting_json = {**vars(setting), "machine": _machine()}
     outcome = json.dumps({"benchmark": "teacher_graph", "setting": setting_json, **figures})
@@ -168,7 +182,8 @@ def _compare(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     """Run everybody in turn, print the table, and return the figures."""
     others, absent = _others(options)
     runs: list[dict[str, Any]] = []
-    print(f"\n{'':22}{'reports/s':>10}{'of ideal':>9}{'s':>8}{'CPU ms':>8}{'server':>8}{'RSS MiB':>9}{'at once':>9}")
+    print(f"\n{'':22}{'reports/s':>10}{'of ideal':>9}{'called':>8}{'set-up':>8}", end="")
+    print(f"{'CPU ms':>8}{'server':>8}{'RSS MiB':>9}{'at once':>9}")
 
     def ours(name: str, *, alike: bool) -> None:
         runs.append(_shown(bench.ours(name, bench.setting.latency_ms, alike=alike), bench.setting))
@@ -187,24 +202,33 @@ def _compare(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
             ours(f"ours-{number}-b", alike=False)
     unhurried = _shown(bench.ours("ours-zero", 0.0), bench.setting)
     warm = bench.warm("ours-0-a", min(WARM_REPORTS, bench.setting.n))
-    rates = {
-        who: median(run["reports_per_second"] for run in runs if run["who"] == who) for who in {r["who"] for r in runs}
-    }
-    theirs = {who: rate for who, rate in rates.items() if not who.startswith(OURS)}
-    ratios = {
-        us: {who: rate / theirs_rate for who, theirs_rate in theirs.items()}
-        for us, rate in sorted(rates.items())
-        if us not in theirs
-    }
-    _print_summary(bench.setting, rates, ratios, unhurried, warm, absent)
-    return {
+    rates, called = _medians(runs, "reports_per_second"), _medians(runs, "called_reports_per_second")
+    figures = {
         "reports_per_second": rates,
+        "called_reports_per_second": called,
         "share_of_ideal": rates[OURS] / bench.setting.ideal,
-        "times_as_fast_as": ratios,
+        "times_as_fast_as": _ratios(rates),
+        "times_as_fast_as_called": _ratios(called),
         "client_cpu_ms_a_report_at_zero_latency": unhurried["client_cpu_ms_a_report"],
         "warm": warm,
         "not_compared": absent,
         "runs": [*runs, unhurried],
+    }
+    _print_summary(bench.setting, figures)
+    return figures
+
+
+def _medians(runs: list[dict[str, Any]], what: str) -> dict[str, float]:
+    return {who: median(run[what] for run in runs if run["who"] == who) for who in {r["who"] for r in runs}}
+
+
+def _ratios(rates: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Return how many times as fast as each of the others ours is, in either way of asking."""
+    theirs = {who: rate for who, rate in rates.items() if not who.startswith(OURS)}
+    return {
+        us: {who: rate / of_theirs for who, of_theirs in sorted(theirs.items())}
+        for us, rate in sorted(rates.items())
+        if us not in theirs
     }
 
 
@@ -225,6 +249,11 @@ def _memory(bench: Bench) -> dict[str, Any]:
     return {"flat": flat, "growth_mib": growth, "slope_mib_per_10000": slope * 10_000, "runs": [run]}
 
 
+def _our_python(options: argparse.Namespace) -> Path | str:
+    """Return what runs ours: an environment of its own as for the others, this one where there are no others."""
+    return sys.executable if options.alone or options.memory else environment(INSTALLED, options.env_dir)
+
+
 def _others(options: argparse.Namespace) -> tuple[dict[Comparator, Path], dict[str, str]]:
     found: dict[Comparator, Path] = {}
     absent: dict[str, str] = {}
@@ -242,30 +271,27 @@ def _others(options: argparse.Namespace) -> tuple[dict[Comparator, Path], dict[s
 def _shown(run: dict[str, Any], setting: Setting) -> dict[str, Any]:
     latency = f", {run['latency_ms']:g} ms" if run["latency_ms"] != setting.latency_ms else ""
     share = f"{run['reports_per_second'] / setting.ideal:9.1%}" if not latency and setting.latency_ms else f"{'':9}"
-    print(
-        f"{run['who'] + latency:22}{run['reports_per_second']:10,.0f}{share}{run['seconds']:8.2f}"
-        f"{run['client_cpu_ms_a_report']:8.2f}{run['server_cpu_ms_a_request']:8.2f}{run['peak_rss_mib']:9,.0f}"
+    cells = [
+        f"{run['who'] + latency:22}{run['reports_per_second']:10,.0f}{share}",
+        f"{run['called_reports_per_second']:8,.0f}{run['called_s'] - run['seconds']:8.2f}",
+        f"{run['client_cpu_ms_a_report']:8.2f}{run['server_cpu_ms_a_request']:8.2f}{run['peak_rss_mib']:9,.0f}",
         f"{run['most_in_flight']:9,}",
-        flush=True,
-    )
+    ]
+    print("".join(cells), flush=True)
     return run
 
 
-def _print_summary(
-    setting: Setting,
-    rates: dict[str, float],
-    ratios: dict[str, dict[str, float]],
-    unhurried: dict[str, Any],
-    warm: dict[str, Any],
-    absent: dict[str, str],
-) -> None:
+def _print_summary(setting: Setting, figures: dict[str, Any]) -> None:
     print()
-    for us, times in ratios.items():
+    rates, called = figures["reports_per_second"], figures["called_reports_per_second"]
+    for us, times in figures["times_as_fast_as"].items():
         print(f"{us}: {rates[us]:,.0f} reports/s (median), {rates[us] / setting.ideal:.1%} of {setting.ideal:,.0f}/s")
-        for who, ratio in sorted(times.items()):
-            print(f"  {ratio:.2f} times {who} ({rates[who]:,.0f} reports/s)")
-    for who, reason in absent.items():
+        for who, ratio in times.items():
+            print(f"  {ratio:.2f} times {who} ({rates[who]:,.0f} reports/s); from the call ", end="")
+            print(f"{figures['times_as_fast_as_called'][us][who]:.2f} times ({called[us]:,.0f} and {called[who]:,.0f})")
+    for who, reason in figures["not_compared"].items():
         print(f"  not compared with {who}: {reason}")
+    unhurried, warm = figures["runs"][-1], figures["warm"]
     print(f"client CPU at zero latency: {unhurried['client_cpu_ms_a_report']:.2f} ms a report; ", end="")
     print(f"server {unhurried['server_cpu_ms_a_request']:.2f} ms a request of {unhurried['bytes_an_answer']:,} bytes")
     print(f"same command again, {warm['reports']:,} labelled reports: {warm['calls']} calls, {warm['seconds']:.3f} s\n")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COMPARATORS", "Comparator", "Unavailable", "default_folder", "environment", "run_script"]
+__all__ = ["COMPARATORS", "INSTALLED", "Comparator", "Unavailable", "default_folder", "environment", "run_script"]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Unavailable(Exception):
@@ -31,6 +33,8 @@ class Comparator:
     requirements: tuple[str, ...]
 
 
+# As a user installs it who labels and does not train: what is beside it (pandas above all) would be loaded as well.
+INSTALLED = Comparator("teachback", "teachback_run.py", ("-e", str(REPOSITORY)))
 COMPARATORS = (
     Comparator("bespokelabs-curator", "curator_run.py", ("bespokelabs-curator==0.1.31", "openai==2.30.0")),
     Comparator(
@@ -53,7 +57,10 @@ def environment(comparator: Comparator, folder: Path) -> Path:
     Raises:
         Unavailable: It cannot be installed.
     """
-    digest = hashlib.blake2b(repr(comparator.requirements).encode(), digest_size=4).hexdigest()
+    asked = repr(comparator.requirements)
+    if comparator is INSTALLED:  # what it asks for itself changes in place
+        asked += (REPOSITORY / "pyproject.toml").read_text("utf-8")
+    digest = hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()
     home = folder / f"{comparator.name}-{digest}-py{sys.version_info.major}.{sys.version_info.minor}"
     python, complete = home / "bin" / "python", home / "complete"
     if complete.exists():
