@@ -7,22 +7,17 @@ never start it, and where it cannot be started, or dies, its work is done here: 
 
 import asyncio
 import os
-import signal
-import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from typing import BinaryIO, TypeVar, cast
+from typing import TypeVar, cast
 
-import msgspec
-from msgspec import Struct
-
+from teachback.agents import side_worker
 from teachback.agents.calls import Answer
-from teachback.agents.collections import rare_collections
-from teachback.agents.label_reading import LabelReading, Reader, prepare_reading
-from teachback.agents.responses import Response, read_response
+from teachback.agents.label_reading import LabelReading, prepare_reading
+from teachback.agents.responses import Response
 from teachback.agents.rule_labeler import RuleLabeler
+from teachback.agents.side_worker import ENCODER, LENGTH, MADE, Made, Reading, Rules, Wanted
 from teachback.store.label import Label, Labeler
 from teachback.store.report import Report, Scope
 
@@ -34,64 +29,11 @@ UNDER_WAY = 4  # messages at once: while one is worked on, the next is there, ho
 # while the event loop reads answers; with 160 the calls that wait to be stored keep further ones from being sent.
 BACKLOG = 80
 MOST = 4  # reports in a message: some 8 ms of work, so that no answer waits long for its reading
-_LENGTH = struct.Struct("<I")
 
 T = TypeVar("T")
-Sections = list[tuple[str, str]]
 
 
-class _Rules(Struct, frozen=True, array_like=True, tag="rules"):
-    """A report to label by rules."""
-
-    scope: Scope
-    report_id: str
-    sections: Sections
-
-    def done(self) -> "_Made":
-        return _Made(_identified(_rule_labeler(self.scope).label_sections(self.report_id, self.sections)))
-
-
-class _Reading(Struct, frozen=True, array_like=True, tag="reading"):
-    """An endpoint's response to read."""
-
-    raw: bytes
-    reader: Reader
-    report_id: str
-    sections: Sections
-    llm_call_id: str
-
-    def done(self) -> "_Made":
-        reading = LabelReading(self.reader, self.report_id, self.sections)
-        read = read_response(self.raw, reading, self.llm_call_id, self.report_id)
-        return _Made(
-            None if read.reading is None else _identified(read.reading),
-            read.refused,
-            read.model,
-            read.prompt_tokens,
-            read.cached_tokens,
-            read.completion_tokens,
-            read.kept,
-        )
-
-
-class _Made(Struct, frozen=True, array_like=True):
-    """What came of it: labels, or why there are none; the rest as in `Response`."""
-
-    labels: list[Label] | None
-    refused: str | None = None
-    model: str | None = None
-    prompt_tokens: int | None = None
-    cached_tokens: int = 0
-    completion_tokens: int | None = None
-    kept: str = ""
-
-
-_Wanted = _Rules | _Reading
-_Job = tuple[_Wanted, "asyncio.Future[_Made | None]"]
-
-_ENCODER = msgspec.msgpack.Encoder()
-_WANTED = msgspec.msgpack.Decoder(list[_Wanted])
-_MADE = msgspec.msgpack.Decoder(list[_Made])
+_Job = tuple[Wanted, "asyncio.Future[Made | None]"]
 
 
 class SideProcess:
@@ -122,9 +64,9 @@ class SideProcess:
             self._preparing = asyncio.create_task(asyncio.to_thread(prepare_reading))
             self._working.append(self._preparing)
 
-    def rules(self, scope: Scope, report: Report) -> "asyncio.Future[_Made | None] | None":
+    def rules(self, scope: Scope, report: Report) -> "asyncio.Future[Made | None] | None":
         """Have a report labelled by the package's rules; None where that is to be done here."""
-        job = self._job(_Rules(scope, report.report_id, report.scoped(scope)))
+        job = self._job(Rules(scope, report.report_id, report.scoped(scope)))
         if job is None or report.report_id in self._rules:
             return None
         self._rules[report.report_id] = job
@@ -135,7 +77,7 @@ class SideProcess:
         if not isinstance(read, LabelReading) or (self._ready_here and len(self._readings) >= BACKLOG):
             return None
         self.prepare_here()
-        job = self._job(_Reading(raw, read.reader, read.report_id, list(read.sections), llm_call_id))
+        job = self._job(Reading(raw, read.reader, read.report_id, list(read.sections), llm_call_id))
         if job is None:
             return None
         self._readings.append((read.report_id, job))
@@ -172,7 +114,7 @@ class SideProcess:
     def _ready_here(self) -> bool:
         return self._preparing is not None and self._preparing.done()
 
-    def _job(self, asked: _Wanted) -> _Job | None:
+    def _job(self, asked: Wanted) -> _Job | None:
         if not self._wanted:
             return None
         self._news.set()
@@ -183,7 +125,7 @@ class SideProcess:
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
-                f"from {__name__} import serve; serve()",
+                f"from {side_worker.__name__} import serve; serve()",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
@@ -199,8 +141,8 @@ class SideProcess:
 
     async def _receive(self, stdout: asyncio.StreamReader) -> None:
         while True:
-            (length,) = _LENGTH.unpack(await stdout.readexactly(_LENGTH.size))
-            answers = _MADE.decode(await stdout.readexactly(length))
+            (length,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
+            answers = MADE.decode(await stdout.readexactly(length))
             jobs = self._sent.popleft()
             self._news.set()
             for (_, done), answer in zip(jobs, answers, strict=True):
@@ -215,8 +157,8 @@ class SideProcess:
                 while len(self._sent) < UNDER_WAY and (self._readings or self._rules):
                     jobs = list(self._next_jobs())
                     self._sent.append(jobs)
-                    asked = _ENCODER.encode([job for job, _ in jobs])
-                    stdin.write(_LENGTH.pack(len(asked)) + asked)
+                    asked = ENCODER.encode([job for job, _ in jobs])
+                    stdin.write(LENGTH.pack(len(asked)) + asked)
         finally:
             stdin.close()  # the process ends, and what it still had to do is given back
 
@@ -268,37 +210,3 @@ class RulesBeside:
         labelled = [await made for made in begun if made is not None]
         labels = [made.labels for made in labelled if made is not None and made.labels is not None]
         return labels if len(labels) == len(reports) else None
-
-
-def serve() -> None:
-    """Do what comes in until the input ends; what the process runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
-    given, answered = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # nothing that somebody prints may come between the answers
-    with rare_collections():
-        prepare_reading()
-        while (jobs := _next(given)) is not None:
-            told = _ENCODER.encode([job.done() for job in jobs])
-            answered.write(_LENGTH.pack(len(told)) + told)
-            answered.flush()
-    os._exit(0)  # to take half a million objects down one by one takes a second, and keeps nothing
-
-
-def _next(given: BinaryIO) -> list[_Wanted] | None:
-    header = given.read(_LENGTH.size)
-    if len(header) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(header)
-    body = given.read(length)
-    return _WANTED.decode(body) if len(body) == length else None
-
-
-@cache
-def _rule_labeler(scope: Scope) -> RuleLabeler:
-    return RuleLabeler(scope)
-
-
-def _identified(labels: list[Label]) -> list[Label]:
-    for label in labels:
-        _ = label.label_id  # made where there is time for it; it goes along
-    return labels

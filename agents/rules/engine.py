@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence, Set
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -85,6 +85,9 @@ class _Hit(NamedTuple):
     end: int
     cue: str
     rule: str
+
+
+_start = attrgetter("start")
 
 
 class _Reading(NamedTuple):
@@ -226,9 +229,14 @@ class RuleEngine:
         spelled, units = self._spelling(sentence)
         if not units:
             return _Reading(())
-        decided, answer = self._decide(units, spelled)
-        hits = self._terms(spelled, units, decided) + self._measured(spelled, units, decided)
-        hits.sort(key=lambda hit: hit.start)
+        sorts = 0
+        for unit in units:
+            sorts |= unit.sorts
+        decided, answer = self._decide(units, spelled) if sorts & Sort.CUE else ({}, None)
+        hits = self._terms(spelled, units, decided) if sorts & Sort.TERM else []
+        if sorts & Sort.SUBJECT and sorts & Sort.STATE:
+            hits += self._measured(spelled, units, decided)
+        hits.sort(key=_start)
         return _Reading(tuple(hits), answer and (answer[0], spelled.quote(answer[1].first, answer[1].last), answer[2]))
 
     def _decide(
