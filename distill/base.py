@@ -3,6 +3,8 @@
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ def require_training() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        import bitsandbytes  # noqa: F401
+        import torch
+
+        with _uncompiled(torch):
+            import bitsandbytes  # noqa: F401
         import peft  # noqa: F401
-        import torch  # noqa: F401
         import trl  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
@@ -30,6 +34,21 @@ def require_training() -> None:
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+
+
+@contextmanager
+def _uncompiled(torch: Any) -> Iterator[None]:
+    """Let `torch.compile` return what it is given.
+
+    bitsandbytes wraps four functions in it, for devices that it has no kernels of its own for. To prepare that loads
+    the whole compiler, two seconds of each start, though nothing of it is called on a CPU or on CUDA.
+    """
+    compiling = torch.compile
+    torch.compile = lambda model=None, **_: (lambda later: later) if model is None else model
+    try:
+        yield
+    finally:
+        torch.compile = compiling
 
 
 def compute_in_bf16() -> bool:
