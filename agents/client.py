@@ -33,7 +33,6 @@ from teachback.errors import BudgetError, TeacherError, TeacherReplyError
 __all__ = ["CallCache", "ChatRequest", "LLMCall", "LLMClient", "LLMSettings"]
 
 TURNS_SHARE = 2  # reports that are asked about or about to be, as a share of the concurrency
-MAKING = 8  # questions made before the event loop looks whether there is something to send or to receive
 UNSTORED_SHARE = 1.25  # calls sent and not yet stored, at most, as a share of the concurrency
 DRAIN_S = 10.0  # how long closing waits for the answers of requests that are sent already
 CHARACTERS_A_TOKEN = 3  # fewer than any tokenizer needs for English: what is set aside is never too little
@@ -71,7 +70,7 @@ class LLMClient:
         self.outbox_egress: set[str] = set()  # the policies of what it holds
         # Who labels takes a turn before it makes its question: thousands at once would hold up the first answers.
         self.turns = asyncio.Semaphore(TURNS_SHARE * settings.concurrency)
-        self.making = asyncio.Semaphore(MAKING)
+        self.making = asyncio.Lock()  # held while a question is made, so that requests go out between two
         self.sent = 0  # requests sent, attempts counted each
         self.served = 0  # calls answered by the cache
         self.left_out: set[str] = set()  # parameters that the model turned out not to take

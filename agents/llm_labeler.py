@@ -103,6 +103,7 @@ class LLMLabeler:
         async with self.client.making:
             examples = self._picked(report)
             request = self.request(report, examples)
+            await asyncio.sleep(0)
         policy = strictest([egress, *(example.egress for example in examples)])
         if self.repeat == 1:
             return await self._ask(request, report, sections, policy)

@@ -59,6 +59,35 @@ def test_both_tasks_come_from_one_call_with_grounded_evidence(memory_cache, serv
     assert {label.llm_call_id for label in reply.labels} == {reply.llm_call_id} == set(memory_cache.answered)
 
 
+def test_the_first_question_is_sent_before_all_are_made(memory_cache, serve_chat, say):
+    made, known = [], []
+
+    async def handler(request):
+        known.append(len(made))
+        return web.Response(text=say(json.dumps(form())).text, content_type="application/json")
+
+    class Counting(LLMLabeler):
+        def request(self, report, examples=None):
+            made.append(report.report_id)
+            return super().request(report, examples)
+
+    async def scenario():
+        settings = LLMSettings(base_url=url, concurrency=200, **FAST)
+        async with LLMClient(settings, memory_cache) as client:
+            labeler = Counting(client)
+            reports = [Report(f"r{i}", "demo", {"findings": f"Study {i}. {REPORT.text('full')}"}) for i in range(200)]
+            return await asyncio.gather(*(labeler.label(report, "any") for report in reports))
+
+    async def served():
+        nonlocal url
+        async with serve_chat(handler) as url:
+            return await scenario()
+
+    url = ""
+    assert len(asyncio.run(served())) == len(made) == len(known) == 200
+    assert known[0] < 150
+
+
 def test_without_logprobs_there_is_no_confidence_and_the_reason_is_said(memory_cache, serve_chat, say):
     labels = label_with(memory_cache, serve_chat, say(json.dumps(form()))).labels
     assert {(label.confidence, label.confidence_source) for label in labels} == {(None, None)}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teachback.agents.rules import Mention, RuleEngine
-from teachback.agents.rules.words import MAX_WORDS, Words, sentences
+from teachback.agents.rules.words import ASKED, MASK, MAX_WORDS, OVERLONG, Words, sentences
 from teachback.store.label import FINDINGS, STATUSES
 
 ENGINE = RuleEngine()
@@ -156,6 +156,33 @@ def test_masks_and_abbreviations_are_words() -> None:
         "sided",
         "?",
     ]
+
+
+PUNCTUATED = st.lists(
+    st.sampled_from(["a", "B", "-", " - ", " ", "/", "w/", "'", "?", "_", "__", "é", "."]), max_size=30
+)
+
+
+@settings(max_examples=300)
+@given(st.one_of(st.text(max_size=60), PUNCTUATED.map("".join)))
+def test_words_stand_where_they_are_said_to(sentence: str) -> None:
+    spelled = Words(sentence)
+    assert spelled.starts == sorted(set(spelled.starts))
+    for place, form in enumerate(spelled.forms):
+        start, end = spelled.span(place, place + 1)
+        said = spelled.quote(place, place + 1)
+        assert said == sentence[start:end]
+        assert form in (said.lower().replace("\u2019", "'"), ASKED, MASK, OVERLONG, ":")
+        # Nothing that could be a word is left out in front of it.
+        behind = spelled.span(place - 1, place)[1] if place else 0
+        assert not any(sign.isalnum() for sign in sentence[behind:start])
+        assert spelled.within(start, start + 1) == [place]
+
+
+def test_a_heading_within_a_line_begins_a_sentence_even_right_behind_another() -> None:
+    text = "Seen today Lungs: clear Heart size: normal Bones:Heart: big"
+    begun = [text[start:].split(":")[0] for start, _ in sentences(text)]
+    assert begun == ["Seen today Lungs", "Heart size", "Bones", "Heart"]
 
 
 @settings(max_examples=200)
