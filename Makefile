@@ -20,6 +20,8 @@ DUCKDB_UI := duckdb-extension-ui==1.5.5
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP   := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Of 25,000 files few are ever imported: these are compiled then, instead of all of them now.
+GET   := $(PIP) install --no-compile
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # Tests load no model from a hub, and their models are too small to gain from more threads than one.
@@ -39,9 +41,9 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(0 if sys.version_info >= (3, 11) else f"Python {v} is too old: Teachback needs 3.11 or newer; make setup PYTHON=python3.12 names another")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): torch, then the rest (some minutes, once)"
-	@$(PIP) install $(INDEX) "$(TORCH)" || $(PIP) install $(INDEX) "$(TORCH_OR)"
-	@$(PIP) install $(INDEX) -e ".[train,dev]"
-	@$(PIP) install --no-deps $(DUCKDB_UI) || echo "note: without $(DUCKDB_UI) the test of DuckDB's page is skipped"
+	@$(GET) $(INDEX) "$(TORCH)" || $(GET) $(INDEX) "$(TORCH_OR)"
+	@$(GET) $(INDEX) -e ".[train,dev]"
+	@$(GET) --no-deps $(DUCKDB_UI) || echo "note: without $(DUCKDB_UI) the test of DuckDB's page is skipped"
 	@touch $@
 	@echo "installed: $$($(BIN)/python -c 'import importlib.metadata as m; print(", ".join(f"{n} {m.version(n)}" for n in ("teachback", "torch", "duckdb", "langgraph")))')"
 
