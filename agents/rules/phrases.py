@@ -12,10 +12,9 @@ A phrase is words in order, with three signs:
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import chain, product
 from math import prod
 
-__all__ = ["GAP", "GAP_WORDS", "MAX_EXPANSIONS", "expand", "pieces"]
+__all__ = ["GAP", "GAP_WORDS", "MAX_EXPANSIONS", "pieces"]
 
 GAP = "..."
 # Words that may stand in a gap: enough for "of the left lateral", too few to leave the noun phrase.
@@ -25,12 +24,6 @@ MAX_EXPANSIONS = 4000
 MAX_DEPTH = 20
 
 _LIST_NAME = re.compile(r"<([a-z_]+)>")
-
-
-def expand(phrase: str, lists: Mapping[str, Sequence[str]] | None = None) -> list[tuple[str, ...]]:
-    """Return every word sequence that a phrase stands for, in lower case; arguments and errors as of `pieces`."""
-    sequences = (tuple(chain.from_iterable(chosen)) for chosen in product(*pieces(phrase, lists)))
-    return list(dict.fromkeys(sequences))
 
 
 def pieces(phrase: str, lists: Mapping[str, Sequence[str]] | None = None) -> list[list[tuple[str, ...]]]:
