@@ -41,7 +41,8 @@ def _uncompiled(torch: Any) -> Iterator[None]:
     """Let `torch.compile` return what it is given.
 
     bitsandbytes wraps four functions in it, for devices that it has no kernels of its own for. To prepare that loads
-    the whole compiler, two seconds of each start, though nothing of it is called on a CPU or on CUDA.
+    the whole compiler, a second of each start. A CPU and CUDA have such kernels for the blocks that students are loaded
+    in; where there are none, the four run as they are written.
     """
     compiling = torch.compile
     torch.compile = lambda model=None, **_: (lambda later: later) if model is None else model
