@@ -41,6 +41,7 @@ from teachback.distill.config import CampaignSettings, load_settings
 from teachback.distill.init_student import init_student
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.recipe import Recipe
+from teachback.distill.report.figures import as_change
 from teachback.distill.run import run_campaign
 from teachback.store.corpora.imported import Corpus, Reading
 from teachback.store.corpora.intake import import_reports, reading_of
@@ -53,6 +54,8 @@ from teachback.store.rows import fetch_reports
 PREVALENCE = {"Pneumothorax": 0.1, "Fracture": 0.1}  # of the synthetic corpus, as in the demo
 SYNTHETIC_REPORTS = 3000
 TAUGHT_SYNTHETIC = 150  # of some 1,700 reports of `train`; the others are the pool that feedback is drawn from
+# What feedback is compared with its control arm in.
+MEASURES = {"micro": "micro-F1", "accuracy": "share of right statuses"}
 NAMES = {"rule": "teacher: rules, impression", "base model": "base model, untrained", "linear": "linear"}
 
 
@@ -204,7 +207,9 @@ def _summary(campaigns: list[dict[str, Any]]) -> dict[str, Any]:
         "champions": [record["champion"] for record in campaigns],
         "stopped": [record["stopped"] for record in campaigns],
         "feedback_over_control": [record["feedback_over_control"] for record in campaigns],
-        "feedback_over_control_mean": {split: _mean_gain(campaigns, split) for split in ("gate", "test")},
+        "feedback_over_control_mean": {
+            split: {name: _mean_gain(campaigns, split, name) for name in MEASURES} for split in ("gate", "test")
+        },
         "fed_back": [
             {what: round_["pseudo"].get(what) for what in ("selected", "known", "wrong", "held_out", "folds")}
             for record in campaigns
@@ -215,10 +220,10 @@ def _summary(campaigns: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _mean_gain(campaigns: list[dict[str, Any]], split: str) -> dict[str, Any] | None:
-    """Return the mean gain in micro-F1 of feedback rounds over their control arms, with Student's 95 % interval."""
-    gains = [c[split]["micro"]["value"] for record in campaigns for c in record["feedback_over_control"]]
-    if not gains:
+def _mean_gain(campaigns: list[dict[str, Any]], split: str, measure: str) -> dict[str, Any] | None:
+    """Return the mean gain of feedback rounds over their control arms, with Student's 95 % interval."""
+    gains = [c[split][measure]["value"] for record in campaigns for c in record["feedback_over_control"]]
+    if not gains or None in gains:  # manual codes know positives only: nobody can tell which absent is right
         return None
     mean, spread = float(np.mean(gains)), float(np.std(gains, ddof=1)) if len(gains) > 1 else None
     half = None if spread is None else float(student_t.ppf(0.975, len(gains) - 1)) * spread / len(gains) ** 0.5
@@ -241,16 +246,17 @@ def _show(corpus: str, summary: dict[str, Any], console: Console) -> None:
         spread = f"{np.mean(micro):.3f} ({np.std(micro, ddof=1) if len(micro) > 1 else 0:.3f})"
         table.add_row(NAMES.get(name, name), spread, f"{np.mean(macro):.3f}", mean, each)
     console.print(table)
-    for seed, compared in enumerate(summary["feedback_over_control"]):
+    for place, compared in enumerate(summary["feedback_over_control"]):
         for c in compared:
-            gain = c["test"]["micro"]
-            shown = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-            console.print(f"seed {seed}, round {c['round']}: feedback over control {shown}")
-    for split, mean in summary["feedback_over_control_mean"].items():
-        if mean:
-            low, high = mean["interval"] or (float("nan"), float("nan"))
-            shown = f"{mean['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
-            console.print(f"feedback over control on {split}, mean of {mean['n']} rounds: {shown}")
+            shown = ", ".join(f"{MEASURES[name]} {as_change(c['test'][name], 4)}" for name in MEASURES)
+            console.print(f"campaign {place + 1}, round {c['round']}: feedback over control on test: {shown}")
+    for split, means in summary["feedback_over_control_mean"].items():
+        for name, mean in means.items():
+            if mean:
+                low, high = mean["interval"] or (None, None)
+                shown = as_change({"value": mean["mean"], "low": low, "high": high}, 4)
+                what = f"feedback over control on {split}, {MEASURES[name]}"
+                console.print(f"{what}, mean of {mean['n']} rounds: {shown}")
     console.print(
         f"champions: {', '.join(summary['champions'])}; stopped: {'; '.join(sorted(set(summary['stopped'])))}"
     )

@@ -23,7 +23,7 @@ from teachback.distill.config import CampaignSettings
 from teachback.distill.folds import Fold, cut_folds, feed_fold, summarise_fold
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import Decision, align_present, decide
-from teachback.distill.judge import Bench, Judged, align, calibration_error
+from teachback.distill.judge import Bench, Judged, align, calibration_error, compare_codes
 from teachback.distill.labeler import write_card
 from teachback.distill.lessons import write_lessons
 from teachback.distill.list_lengths import list_lengths
@@ -36,7 +36,6 @@ from teachback.distill.round import Progress, Round, average_round, open_test, r
 from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, STATUSES
-from teachback.store.quality.f1 import paired_difference
 from teachback.store.quality.statuses import StatusMatrix
 from teachback.store.quality.tables import evaluation_rows
 from teachback.store.rows import label_row, labeler_row
@@ -381,8 +380,7 @@ class Campaign:
             feedback = by_name.get(f"round {control.number} feedback")
             if control.arm != "control" or feedback is None:
                 continue
-            gate, opened = self.gate.truth, self.test.truth
-            on_gate = paired_difference(gate.codes, self._codes(control), self._codes(feedback), gate.clusters)
-            on_test = paired_difference(opened.codes, test[name], test[feedback.name], opened.clusters)
-            compared.append({"round": control.number, "gate": on_gate.as_dict(), "test": on_test.as_dict()})
+            on_gate = compare_codes(self.gate.truth, self._codes(control), self._codes(feedback))
+            on_test = compare_codes(self.test.truth, test[name], test[feedback.name])
+            compared.append({"round": control.number, "gate": on_gate, "test": on_test})
         return compared

@@ -13,11 +13,12 @@ from teachback.distill.calibration import PRESENT
 from teachback.distill.gate import align_present
 from teachback.distill.round import Scored
 from teachback.distill.select import wrong
+from teachback.store.quality.agreement import accuracy_gain
 from teachback.store.quality.calibration import CalibrationReport, measure_calibration
 from teachback.store.quality.f1 import F1Report, PairedReport, evaluate_statuses, paired_difference
 from teachback.store.quality.statuses import StatusMatrix, fetch_curated, fetch_labeler, fetch_teacher
 
-__all__ = ["Bench", "Judged", "align", "calibration_error"]
+__all__ = ["Bench", "Judged", "align", "calibration_error", "compare_codes"]
 
 N_FINDINGS = 13
 
@@ -97,6 +98,16 @@ class Bench:
         )
         codes = self.truth.codes
         return measure_calibration(before, after, codes == PRESENT, codes >= 0, self.truth.clusters, seed=self.seed)
+
+
+def compare_codes(truth: StatusMatrix, before: NDArray[np.int8], after: NDArray[np.int8]) -> dict[str, Any]:
+    """Return what (N, 13) codes gain over others, as plain values.
+
+    To the changes in F1 comes `accuracy`, that of the share of right statuses, all four told apart: F1 asks who calls a
+    finding present, and sees nothing of what is learnt about absent ones.
+    """
+    gain = paired_difference(truth.codes, before, after, truth.clusters).as_dict()
+    return gain | {"accuracy": accuracy_gain(truth.codes, before, after, truth.clusters).as_dict()}
 
 
 def align(wanted: Sequence[str], report_ids: Sequence[str], codes: NDArray[np.int8]) -> NDArray[np.int8]:

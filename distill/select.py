@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from teachback.distill.config import SelectSettings
 from teachback.distill.conformal import Ladder, climb_down, fewest_clusters, plan_ladder
 from teachback.store.label import FINDINGS, STATUSES
+from teachback.store.quality.statuses import knows_positives_only
 
 __all__ = ["Certificate", "Selection", "certify", "class_shares", "select", "wrong"]
 
 PRESENT = STATUSES.index("present")
-ABSENT, UNCERTAIN = STATUSES.index("absent"), STATUSES.index("uncertain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def wrong(codes: NDArray[np.int8], truth: NDArray[np.int8]) -> NDArray[np.bool_]
     prediction is wrong when it is present and the code is not, or the other way round.
     """
     called, there = codes == PRESENT, truth == PRESENT
-    mistaken: NDArray[np.bool_] = called != there if _positives_only(truth) else codes != truth
+    mistaken: NDArray[np.bool_] = called != there if knows_positives_only(truth) else codes != truth
     return mistaken
 
 
@@ -196,7 +196,7 @@ def class_shares(teacher: NDArray[np.float64], truth: NDArray[np.int8]) -> NDArr
     """
     shares = teacher.copy()
     known = (truth >= 0).sum(axis=0)
-    for s in (PRESENT,) if _positives_only(truth) else range(len(STATUSES)):
+    for s in (PRESENT,) if knows_positives_only(truth) else range(len(STATUSES)):
         shares[:, s] = np.where(known > 0, (truth == s).sum(axis=0) / np.maximum(known, 1), teacher[:, s])
     return shares
 
@@ -218,7 +218,7 @@ def _predictions(
     errors: NDArray[np.bool_],
     clusters: NDArray[np.int64],
 ) -> dict[tuple[int, int], _Predictions]:
-    positives_only = _positives_only(truth)
+    positives_only = knows_positives_only(truth)
     found = {}
     for f, s in np.ndindex(len(FINDINGS), len(STATUSES)):
         chosen = (codes[:, f] == s) & (truth[:, f] >= 0)
@@ -276,10 +276,6 @@ def _holm(
 def _praise(certificate: Certificate) -> str:
     together = f" in a group of {len(certificate.group)} rare classes" if certificate.group else ""
     return f"certified at {certificate.threshold:.3f}{together}: {certificate.errors} errors in {certificate.accepted}"
-
-
-def _positives_only(truth: NDArray[np.int8]) -> bool:
-    return not np.isin(truth, (ABSENT, UNCERTAIN)).any()
 
 
 def _keep_within(

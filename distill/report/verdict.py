@@ -8,6 +8,13 @@ from teachback.distill.report.figures import Direction, Subject, as_change, as_f
 
 __all__ = ["Headline", "feedback_sentences", "headline"]
 
+_SHOWN: dict[Direction, str] = {
+    "better": "shown to be better",
+    "worse": "shown to be worse",
+    "not shown": "not shown, the interval holds zero",
+    "undefined": "no interval",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Headline:
@@ -76,10 +83,18 @@ def feedback_sentences(record: Mapping[str, Any]) -> list[str]:
             paired = compared[split]
             sentences.append(
                 f"Feedback against its control arm, round {compared['round']} on {split}: micro-F1 "
-                f"{as_change(paired['micro'])}, macro-F1 {as_change(paired['macro'])}, "
+                f"{as_change(paired['micro'])}, macro-F1 {as_change(paired['macro'])}{_right(paired)}, "
                 f"{paired['n_reports']:,} reports: {words[direction(paired['micro'])]}."
             )
     return sentences
+
+
+def _right(paired: Mapping[str, Any]) -> str:
+    """Say how many more statuses are right; nothing where the curated labels know positives only."""
+    gain = paired.get("accuracy")  # records of earlier versions have none
+    if gain is None or gain["value"] is None:
+        return ""
+    return f", share of right statuses {as_change(gain)} ({_SHOWN[direction(gain)]})"
 
 
 def _title(champion: Subject, split: str, shown: Direction) -> str:
@@ -109,15 +124,9 @@ def _over_teacher(champion: Subject, split: str, micro: Any, macro: Any) -> str:
     paired = judged["over_teacher"] if judged else None
     if paired is None:
         return f"The teacher has labelled no {split} report, so there is no change to state."
-    words: dict[Direction, str] = {
-        "better": "shown to be better",
-        "worse": "shown to be worse",
-        "not shown": "not shown, the interval holds zero",
-        "undefined": "no interval",
-    }
     return (
-        f"Paired change over the teacher: micro-F1 {as_change(micro)} ({words[direction(micro)]}), "
-        f"macro-F1 {as_change(macro)} ({words[direction(macro)]}), "
+        f"Paired change over the teacher: micro-F1 {as_change(micro)} ({_SHOWN[direction(micro)]}), "
+        f"macro-F1 {as_change(macro)} ({_SHOWN[direction(macro)]}), "
         f"on {paired['n_reports']:,} reports that both labelled."
     )
 

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from teachback.store.label import FINDINGS, STATUSES, Status
 from teachback.store.quality.bootstrap import Counts, Estimate, Floats, cluster_sums, estimate, resample_sums
+from teachback.store.quality.statuses import knows_positives_only
 
-__all__ = ["Agreement", "FindingAgreement", "StatusAgreement", "agreement"]
+__all__ = ["Agreement", "FindingAgreement", "StatusAgreement", "accuracy_gain", "agreement"]
 
 _S = len(STATUSES)
 
@@ -163,6 +164,46 @@ def agreement(
         n_clusters=len(sums),
         n_cells=int(total.sum()),
     )
+
+
+def accuracy_gain(
+    truth: npt.NDArray[np.int8],
+    a: npt.NDArray[np.int8],
+    b: npt.NDArray[np.int8],
+    clusters: npt.NDArray[np.integer],
+    *,
+    n_boot: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """Return how much larger the share of right statuses is with b than with a, all four told apart.
+
+    Args:
+        truth: Curated codes (index into `STATUSES`), shape `(N, 13)`; cells of -1 are left out.
+        a: Codes of the labeler to beat, same shape; -1 is never right.
+        b: Codes of the challenger, same shape.
+        clusters: Cluster of each report, shape `(N,)`.
+        n_boot: Resamples behind the interval; 0 for none.
+        seed: Seed of the resamples.
+        level: Coverage of the interval.
+
+    Returns:
+        The paired difference; undefined where the curated labels know positives only, or there are none.
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    if not truth.shape == a.shape == b.shape or truth.ndim != 2 or clusters.shape != truth.shape[:1]:
+        raise ValueError(f"codes {truth.shape}, {a.shape} and {b.shape} and clusters {clusters.shape} do not fit")
+    known = truth >= 0
+    if knows_positives_only(truth) or not known.any():
+        return Estimate(math.nan, math.nan, math.nan)
+    curated = known.any(axis=1)
+    counts = [((codes == truth) & known).sum(axis=1) for codes in (a, b)] + [known.sum(axis=1)]
+    sums = cluster_sums(np.stack(counts, axis=1)[curated], clusters[curated])
+    drawn = resample_sums(sums, n_boot, seed)
+    gain, gains = ((of[..., 1] - of[..., 0]) / of[..., 2] for of in (sums.sum(axis=0), drawn))
+    return estimate(float(gain), gains, level)
 
 
 def _plain(table: Counts) -> tuple[tuple[int, ...], ...]:

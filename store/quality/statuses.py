@@ -25,6 +25,7 @@ __all__ = [
     "fetch_labelled_by",
     "fetch_taught",
     "fetch_teacher",
+    "knows_positives_only",
 ]
 
 NO_LABEL = -1
@@ -129,6 +130,11 @@ def cluster_codes(groups: Sequence[str]) -> npt.NDArray[np.int64]:
     """Number groups by their names: equal names, equal numbers."""
     _, codes = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
     return codes.astype(np.int64)
+
+
+def knows_positives_only(truth: npt.NDArray[np.int8]) -> bool:
+    """Whether curated codes, shape `(N, 13)`, name neither an absent nor an uncertain finding, as manual codes do."""
+    return not np.isin(truth, (STATUSES.index("absent"), STATUSES.index("uncertain"))).any()
 
 
 def _matrix(

@@ -39,6 +39,7 @@ def test_a_campaign_trains_gates_feeds_back_and_controls(finished: Any) -> None:
     assert control["labels_by_source"] == by_name["round 1"]["labels_by_source"]
     assert fed["labels_by_source"]["teacher"] == control["labels_by_source"]["teacher"] == record["training_labels"]
     assert [compared["round"] for compared in record["feedback_over_control"]] == [2]
+    assert abs(record["feedback_over_control"][0]["test"]["accuracy"]["value"]) < 1
     assert fed["pseudo"]["predictions"] == 13 * record["splits"]["pool"]
     assert fed["pseudo"]["selected"] + sum(fed["pseudo"]["refused"].values()) == fed["pseudo"]["predictions"]
 

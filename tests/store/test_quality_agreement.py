@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from teachback.store.quality.agreement import agreement
+from teachback.store.quality.agreement import accuracy_gain, agreement
 
 pairs = st.integers(1, 10).flatmap(lambda n: st.tuples(*[arrays(np.int8, (n, 13), elements=st.integers(-1, 3))] * 2))
 
@@ -63,3 +63,35 @@ def test_agreement_is_symmetric(drawn: tuple[np.ndarray, np.ndarray]) -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         agreement(np.zeros((2, 13), dtype=np.int8), np.zeros((3, 13), dtype=np.int8), np.arange(2))
+
+
+def test_the_gain_in_right_statuses_by_hand() -> None:
+    truth, a, b = (np.full((3, 13), -1, dtype=np.int8) for _ in range(3))
+    truth[:, 0], a[:, 0], b[:, 0] = [0, 1, 2], [0, 3, 0], [0, 1, -1]
+    a[:, 5] = 1  # not curated: left out
+    found = accuracy_gain(truth, a, b, np.arange(3))
+    assert found.value == pytest.approx(1 / 3)  # of three curated cells b has two right, a one
+    assert found.low <= found.value <= found.high
+    assert accuracy_gain(truth, b, a, np.arange(3)).value == pytest.approx(-1 / 3)
+
+
+def test_the_gain_in_right_statuses_is_the_difference_of_accuracies() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, (200, 13)).astype(np.int8)
+    a, b = (np.where(rng.random(truth.shape) < right, truth, (truth + 1) % 4).astype(np.int8) for right in (0.7, 0.8))
+    gain = accuracy_gain(truth, a, b, np.arange(200) // 2)
+    alone = [agreement(truth, codes, np.arange(200)).accuracy.value for codes in (a, b)]
+    assert gain.value == pytest.approx(alone[1] - alone[0])
+    assert 0 < gain.low < gain.value < gain.high
+
+
+def test_manual_codes_that_know_positives_only_cannot_tell_an_absent_finding_right() -> None:
+    truth = np.zeros((4, 13), dtype=np.int8)
+    truth[1:] = 3
+    assert math.isnan(accuracy_gain(truth, truth, truth, np.arange(4)).value)
+
+
+def test_codes_of_other_reports_have_no_gain() -> None:
+    codes = np.zeros((4, 13), dtype=np.int8)
+    with pytest.raises(ValueError, match="do not fit"):
+        accuracy_gain(codes, codes, codes[:3], np.arange(4))

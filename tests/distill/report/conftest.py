@@ -21,7 +21,7 @@ from teachback.distill.calibrate import fit_calibration
 from teachback.distill.config import CampaignSettings
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import decide
-from teachback.distill.judge import Bench, align, calibration_error
+from teachback.distill.judge import Bench, align, calibration_error, compare_codes
 from teachback.distill.pseudo import feed_back, student_labels, summarise
 from teachback.distill.record import RoundRecord, round_rows, run_row
 from teachback.distill.report import write_report
@@ -30,7 +30,6 @@ from teachback.store.corpora.synthetic import generate
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, STATUSES, Label, Labeler
 from teachback.store.quality.diseases import evaluate_diseases, fetch_diseases
-from teachback.store.quality.f1 import paired_difference
 from teachback.store.rows import label_row, labeler_row, report_row
 from teachback.store.splits import assign_splits
 
@@ -207,7 +206,7 @@ class Specimen:
                 for split in ("gate", "test"):
                     truth = self.bench[split].truth
                     codes = (self._codes(control, split), self._codes(arms[number, "feedback"], split))
-                    on[split] = paired_difference(truth.codes, *codes, truth.clusters).as_dict()
+                    on[split] = compare_codes(truth, *codes)
                 compared.append({"round": number, **on})
         return compared
 

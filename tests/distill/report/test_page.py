@@ -74,6 +74,21 @@ def test_headline_admits_a_student_below_its_teacher(specimen: Any, page_of: Pag
     assert "says nothing about feedback" in said
 
 
+def test_feedback_is_told_in_right_statuses_too_where_curated_labels_know_all_four(
+    campaign: Campaign, page_of: PageOf
+) -> None:
+    record = copy.deepcopy(campaign[0])
+    (compared,) = record["feedback_over_control"]
+    compared["test"]["accuracy"] = {"value": 0.008, "low": 0.002, "high": 0.013}
+    assert "share of right statuses +0.008 [+0.002, +0.013] (shown to be better)" in words(page_of(record, campaign[1]))
+    for split in ("gate", "test"):
+        compared[split]["accuracy"] = {"value": None, "low": None, "high": None}
+    assert "right statuses" not in words(page_of(record, campaign[1]))
+    for split in ("gate", "test"):
+        del compared[split]["accuracy"]  # as an earlier version recorded it
+    assert "Feedback against its control arm" in words(page_of(record, campaign[1]))
+
+
 def test_headline_says_when_a_difference_is_not_shown(campaign: Campaign, page_of: PageOf) -> None:
     record = copy.deepcopy(campaign[0])
     champion = next(r for r in record["rounds"] if r["name"] == record["champion"])
