@@ -105,7 +105,7 @@ class Campaign:
             if number > 1 and not any(row.selected for row in pseudo) and not any(row.carried for row in taught):
                 stopped = f"round {number} has no certified prediction to feed back"
                 break
-            steps = self._steps(taught)
+            steps = steps_of(self._count_lessons(taught), self.settings.train, self._count_lessons(rows))
             candidate = self._round(number, "feedback", taught, steps, champion)
             decision = self._decide(champion, candidate)
             self._keep(candidate, taught, decision, summary)
@@ -163,8 +163,8 @@ class Campaign:
     def _ids(self, split: str) -> list[str]:
         return [r.report_id for r in self.frozen.reports[split] if r.text(self.settings.scope)]
 
-    def _steps(self, rows: Sequence[TrainingRow]) -> int:
-        return steps_of(len(write_lessons(rows, self.frozen, self.settings)), self.settings.train)
+    def _count_lessons(self, rows: Sequence[TrainingRow]) -> int:
+        return len(write_lessons(rows, self.frozen, self.settings))
 
     def _pseudo(
         self, champion: Round, number: int, fed: Sequence[TrainingRow]

@@ -8,7 +8,6 @@ without its patient (five folds), so that nothing is asked what it was told. `ga
 A subset that is done lies in its folder as `point.json`; a killed training goes on from its last checkpoint.
 """
 
-import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from teachback.distill.freeze import Frozen
 from teachback.distill.judge import align
 from teachback.distill.lessons import plant_rows
 from teachback.distill.passages import read_by_sentence
+from teachback.distill.plan import steps_of
 from teachback.distill.predict import predict_findings
 from teachback.distill.prompt import load_student_prompt
 from teachback.distill.questions import Questions
@@ -199,10 +199,8 @@ def _full_size(
         lessons = plant_rows(rows, frozen, questions, settings)
         if not lessons:
             raise TrainingError("there are no rows to train on", "label more reports: `teachback label --help`")
-        train = settings.train
-        steps = max(1, train.min_steps, math.ceil(train.epochs * len(lessons) / train.batch))
-        steps = min(steps, train.max_steps or steps)
-        tokens = round(sum(len(row) for row in lessons) / len(lessons) * train.batch * steps)
+        steps = steps_of(len(lessons), settings.train)
+        tokens = round(sum(len(row) for row in lessons) / len(lessons) * settings.train.batch * steps)
         stored = {"lessons": len(lessons), "steps": steps, "tokens": tokens}
         save_json(folder / "full.json", stored)
     return stored

@@ -33,7 +33,11 @@ class TrainSettings(_Frozen):
         default=16, ge=1, description="The most reports a forward pass; a step of `batch` is divided evenly into such."
     )
     epochs: float = Field(default=2.0, gt=0, description="Passes over the rows.")
-    min_steps: int = Field(default=0, ge=0, description="The fewest steps, however few the rows.")
+    min_steps: int = Field(
+        default=0,
+        ge=0,
+        description="The fewest steps of round 1, however few its rows; a later round has more as it has more rows.",
+    )
     max_steps: int | None = Field(default=None, ge=1, description="The most steps, however many the rows.")
     max_length: int = Field(
         default=1024, ge=64, description="Longest row in tokens; longer reports are cut and counted."

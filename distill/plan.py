@@ -140,9 +140,17 @@ class Plan:
         return {**asdict(self), "fits": self.fits, "seconds": self.training_seconds + self.reading_seconds}
 
 
-def steps_of(lessons: int, train: TrainSettings) -> int:
-    """Return the optimizer steps of a round that teaches so many lessons."""
-    steps = max(1, train.min_steps, ceil(train.epochs * lessons / train.batch))
+def steps_of(lessons: int, train: TrainSettings, first: int | None = None) -> int:
+    """Return the optimizer steps of a round that teaches so many lessons.
+
+    Args:
+        lessons: Of this round.
+        train: How to train.
+        first: Lessons of round 1, to which `min_steps` belongs. Where that decides, a later round has more steps as it
+            has more lessons: with as many steps, what is fed back would stand in the place of what the teacher says.
+    """
+    fewest = train.min_steps * max(1.0, lessons / first) if first else train.min_steps
+    steps = max(1, ceil(fewest), ceil(train.epochs * lessons / train.batch))
     return min(steps, train.max_steps or steps)
 
 
@@ -244,7 +252,7 @@ def _list_trainings(
         fed = _texts(frozen, ("pool",), settings)
         if settings.unit == "sentence":  # equal sentences are one lesson
             fed = sorted(set(fed) - {lesson.text for lesson in write_lessons(taught, frozen, settings)})
-        steps = steps_of(lessons + len(fed), settings.train)
+        steps = steps_of(lessons + len(fed), settings.train, lessons)
         arms = ("feedback", "control") if settings.control else ("feedback",)
         k = settings.select.folds
         folds = [f"fold {n} of {k}" for n in range(1, k + 1)] if k > 1 else []

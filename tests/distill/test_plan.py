@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from teachback.cli import app
 from teachback.distill.campaign import campaign_folder
-from teachback.distill.config import CampaignSettings, load_settings
+from teachback.distill.config import CampaignSettings, TrainSettings, load_settings
 from teachback.distill.plan import plan_campaign, steps_of
 from teachback.distill.plan_model import estimate_memory, kept_bytes, measure_shape
 from teachback.distill.plan_time import Device, flops_a_token, known_speed, probed_speed, this_device
@@ -66,6 +66,22 @@ def test_a_plan_counts_what_training_does(finished: Any) -> None:
     # The texts that a student reads: all reports but those that it is taught on.
     assert plan.reading.texts == sum(n for split, n in record["splits"].items() if split != "train")
     assert json.loads(json.dumps(plan.as_dict()))["fits"] is plan.fits
+
+
+@pytest.mark.parametrize(
+    ("lessons", "first", "steps"),
+    [
+        (250, None, 110),  # 1.5 passes would be 24 steps
+        (250, 250, 110),
+        (1000, 250, 440),  # each lesson as often as in round 1
+        (200, 250, 110),  # never fewer
+        (3000, 2900, 282),  # where the passes decide, they do so in both rounds
+        (8000, 250, 500),
+    ],
+)
+def test_a_later_round_has_more_steps_as_it_has_more_lessons(lessons: int, first: int | None, steps: int) -> None:
+    train = TrainSettings(epochs=1.5, batch=16, min_steps=110, max_steps=500)
+    assert steps_of(lessons, train, first) == steps
 
 
 def test_what_is_cut_is_counted_before_and_after(
