@@ -2,9 +2,10 @@
 
 The base model is the first champion. Round 1 learns from the teacher. From round 2 on, the champion's certain
 predictions on reports that no teacher labelled come back as labels, and a control arm of the same budget and seed
-trains without them, so that what more steps bring does not pass for what feedback brings. A candidate that failed may
-stand once more, as an average with the champion; its pseudo-labels are void whatever comes of that. `test` is opened
-once, after the last decision.
+trains without them, so that what more steps bring does not pass for what feedback brings. Of the two the better one on
+`calibration` goes to the gate: trainings differ, and feedback that did less than nothing need not be shipped for being
+feedback. A candidate that failed may stand once more, as an average with the champion. Pseudo-labels are void unless
+the student that trained on them becomes champion. `test` is opened once, after the last decision.
 """
 
 import time
@@ -36,6 +37,7 @@ from teachback.distill.round import Progress, Round, average_round, open_test, r
 from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, STATUSES
+from teachback.store.quality.f1 import evaluate_statuses
 from teachback.store.quality.statuses import StatusMatrix
 from teachback.store.quality.tables import evaluation_rows
 from teachback.store.rows import label_row, labeler_row
@@ -106,23 +108,26 @@ class Campaign:
                 stopped = f"round {number} has no certified prediction to feed back"
                 break
             steps = steps_of(self._count_lessons(taught), self.settings.train, self._count_lessons(rows))
-            candidate = self._round(number, "feedback", taught, steps, champion)
-            decision = self._decide(champion, candidate)
-            self._keep(candidate, taught, decision, summary)
+            candidate = fed_back = self._round(number, "feedback", taught, steps, champion)
+            control, why = None, None
             if number > 1 and self.settings.control:
                 control = self._round(number, "control", rows, steps, champion)
-                self._keep(control, rows, None, None)
+                candidate, why = self._choose(fed_back, control)
+            decision = self._decide(champion, candidate)
+            self._keep(fed_back, taught, decision if candidate is fed_back else None, summary, passed_over=why)
+            if control is not None:
+                self._keep(control, rows, decision if candidate is control else None, None)
             standing = candidate
             if not decision.promoted and self.settings.gate.average and champion.training["adapter_hash"]:
                 standing = self._average(champion, candidate)
                 decision = self._decide(champion, standing)
-                self._keep(standing, taught, decision, None)
+                self._keep(standing, taught if candidate is fed_back else rows, decision, None)
             changed = self._changed(champion, standing)
             if not decision.promoted:
                 stopped = f"round {number} did not pass the gate; its pseudo-labels are void"
                 break
             champion = standing
-            if standing is candidate:
+            if standing is fed_back:
                 fed += [row for row in pseudo if row.selected]
             if changed < FEWEST_CHANGES:
                 stopped = f"round {number} changed {changed:.1%} of the gate's labels, under {FEWEST_CHANGES:.0%}"
@@ -226,9 +231,26 @@ class Campaign:
         }
         return taught, summarise_carried(taught, truth, sentences, read, self.frozen)
 
-    def _codes(self, round_: Round) -> Any:
-        scored = round_.scored["gate"]
-        return align(self.gate.truth.report_ids, scored.report_ids, scored.codes)
+    def _choose(self, feedback: Round, control: Round) -> tuple[Round, str | None]:
+        """Return the arm to put to the gate, the better one on `calibration`; and why the other one stays behind.
+
+        It is no look at the gate, whose promise holds for whatever is put to it. With equal figures feedback goes.
+        """
+        truth = self.calibration.truth
+        told = [
+            evaluate_statuses(truth.codes, self._codes(arm, "calibration"), truth.clusters, n_boot=0).micro.value
+            for arm in (feedback, control)
+        ]
+        if not told[1] > told[0]:
+            return feedback, None
+        return control, (
+            f"not put to the gate: {control.name} is better on calibration, micro-F1 {told[1]:.3f} for {told[0]:.3f}; "
+            "what was fed back is void"
+        )
+
+    def _codes(self, round_: Round, split: str = "gate") -> Any:
+        scored, bench = round_.scored[split], {"gate": self.gate, "calibration": self.calibration}[split]
+        return align(bench.truth.report_ids, scored.report_ids, scored.codes)
 
     def _present(self, round_: Round) -> Any:
         scored = round_.scored["gate"]
@@ -266,8 +288,9 @@ class Campaign:
         rows: Sequence[TrainingRow],
         decision: Decision | None,
         pseudo: dict[str, Any] | None,
+        passed_over: str | None = None,
     ) -> None:
-        """Write what a round made to the store: its labels, rows, figures and the gate's decision."""
+        """Write what a round made to the store: its labels, rows, figures and what was decided of it."""
         gate = self.gate.judge(self._codes(round_))
         calibration = round_.scored["calibration"]
         truth = align(calibration.report_ids, self.calibration.truth.report_ids, self.calibration.truth.codes)
@@ -276,6 +299,7 @@ class Campaign:
             round_=round_,
             rows=rows,
             decision=decision,
+            passed_over=passed_over,
             pseudo=pseudo,
             gate=gate,
             reliability={
@@ -295,7 +319,7 @@ class Campaign:
             {
                 "labelers": [labeler_row(round_.labeler)],
                 "labels": labels if round_.arm != "base" else [],
-                **round_rows(round_, rows, decision, self.frozen, self.settings, self.run_id),
+                **round_rows(round_, rows, decision or passed_over, self.frozen, self.settings, self.run_id),
                 "evaluations": [
                     *self._evaluations(round_, gate, "gate"),
                     *record.calibration_rows(("calibration", "gate")),
@@ -375,6 +399,7 @@ class Campaign:
     def _feedback_over_control(self, test: dict[str, Any]) -> list[dict[str, Any]]:
         """Compare each feedback round with its control arm, on `gate` and `test`."""
         by_name = {record.round_.name: record.round_ for record in self.records}
+        passed_over = {record.round_.name: record.passed_over for record in self.records}
         compared = []
         for name, control in by_name.items():
             feedback = by_name.get(f"round {control.number} feedback")
@@ -382,5 +407,6 @@ class Campaign:
                 continue
             on_gate = compare_codes(self.gate.truth, self._codes(control), self._codes(feedback))
             on_test = compare_codes(self.test.truth, test[name], test[feedback.name])
-            compared.append({"round": control.number, "gate": on_gate, "test": on_test})
+            arm = "control" if passed_over[feedback.name] else "feedback"
+            compared.append({"round": control.number, "to_the_gate": arm, "gate": on_gate, "test": on_test})
         return compared

@@ -173,7 +173,9 @@ class CampaignSettings(_Frozen):
     )
     noise_folds: int = Field(default=5, ge=2, description="Parts, each judged by a student of the others.")
     control: bool = Field(
-        default=True, description="Train a no-feedback round of the same budget beside each feedback round."
+        default=True,
+        description="Train a no-feedback round of the same budget beside each feedback round; the better one on "
+        "`calibration` goes to the gate.",
     )
     linear: bool = Field(default=True, description="Train the bag-of-words baseline.")
     seed: int = 0

@@ -36,7 +36,8 @@ class RoundRecord:
     Attributes:
         round_: The round.
         rows: What it trained on, and the pseudo-labels that it refused.
-        decision: The gate's verdict; None for arms that do not stand for promotion.
+        decision: The gate's verdict; None for arms that were not put to it.
+        passed_over: Why its control arm was put to the gate in its place; None where that was not so.
         pseudo: What was fed back into it; None where nothing was.
         gate: Its figures on `gate`.
         reliability: Calibration error of decided statuses on `calibration`, before and after.
@@ -52,6 +53,7 @@ class RoundRecord:
     reliability: dict[str, Any]
     test: Judged | None = field(default=None)
     calibrated: dict[str, CalibrationReport] = field(default_factory=dict)
+    passed_over: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values."""
@@ -67,6 +69,7 @@ class RoundRecord:
             "training": self.round_.training,
             "labels_by_source": dict(sources),
             "decision": None if self.decision is None else self.decision.as_dict(),
+            "passed_over": self.passed_over,
             "pseudo": self.pseudo,
             "gate": self.gate.as_dict(),
             "test": None if self.test is None else self.test.as_dict(),
@@ -109,12 +112,21 @@ def run_row(run_id: str, command: str, settings: CampaignSettings) -> dict[str, 
 def round_rows(
     round_: Round,
     rows: Sequence[TrainingRow],
-    decision: Decision | None,
+    decision: Decision | str | None,
     frozen: Frozen,
     settings: CampaignSettings,
     run_id: str,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return a round's rows of `rounds`, `training_rows` and `round_decisions`; the base model has none."""
+    """Return a round's rows of `rounds`, `training_rows` and `round_decisions`; the base model has none.
+
+    Args:
+        round_: The round.
+        rows: What it trained on, and the pseudo-labels that it refused.
+        decision: The gate's verdict, or why it was not put to the gate; None where nothing was to be decided.
+        frozen: The campaign's inputs.
+        settings: The campaign's settings.
+        run_id: The run that it belongs to.
+    """
     if round_.arm == "base":
         return {}
     rounds = {
@@ -235,7 +247,10 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _decision_row(round_: Round, decision: Decision) -> dict[str, Any]:
+def _decision_row(round_: Round, decision: Decision | str) -> dict[str, Any]:
+    if isinstance(decision, str):
+        never = {"promoted": False, "champion_round_id": None, "figures": None}
+        return {"round_id": round_.round_id, "reason": decision, **never}
     return {
         "round_id": round_.round_id,
         "promoted": decision.promoted,

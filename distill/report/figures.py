@@ -151,4 +151,5 @@ def promise_kept(errors: int, n: int, bound: float) -> str:
 def _role(round_: Mapping[str, Any], champion: str) -> Role:
     if round_["name"] == champion:
         return "champion"
-    return "student" if round_["arm"] in ("feedback", "average") else "baseline"
+    stood = round_["arm"] in ("feedback", "average") or round_["decision"] is not None
+    return "student" if stood else "baseline"

@@ -37,6 +37,8 @@ def print_campaign(record: Mapping[str, Any], console: Console, report: Path | N
     for round_ in record["rounds"]:
         if round_["decision"] is not None:
             _line(console, Text(f"{round_['name']}: {round_['decision']['reason']}"))
+        elif round_.get("passed_over"):
+            _line(console, Text(f"{round_['name']}: {round_['passed_over']}"))
         if round_["pseudo"] is not None:
             _line(console, Text(_fed_back(round_, record["settings"]["select"])))
     for point in head.points[1:]:

@@ -86,6 +86,8 @@ def feedback_sentences(record: Mapping[str, Any]) -> list[str]:
                 f"{as_change(paired['micro'])}, macro-F1 {as_change(paired['macro'])}{_right(paired)}, "
                 f"{paired['n_reports']:,} reports: {words[direction(paired['micro'])]}."
             )
+        if compared.get("to_the_gate") == "control":
+            sentences.append(f"Round {compared['round']} put its control arm to the gate, the better on calibration.")
     return sentences
 
 

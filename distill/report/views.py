@@ -125,7 +125,7 @@ class RoundView:
 
     Attributes:
         round: Its record.
-        status: `promoted`, `rolled back`, `control arm`, `baseline`.
+        status: `promoted`, `rolled back`, `passed over`, `control arm`, `baseline`.
         is_champion: Whether it is the champion.
         loss: Its loss curve; empty where it was not trained by steps.
         reliability: Its reliability plot.
@@ -214,6 +214,8 @@ def _panel(subjects: Sequence[Subject], split: str, name: str, scale: Scale) -> 
 def _status(round_: Mapping[str, Any]) -> str:
     if round_["decision"] is not None:
         return "promoted" if round_["decision"]["promoted"] else "rolled back"
+    if round_.get("passed_over"):
+        return "passed over"
     return "control arm" if round_["arm"] == "control" else "baseline"
 
 

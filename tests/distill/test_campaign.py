@@ -1,17 +1,24 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.synthetic_stores import copied
 
+from teachback.distill.artefacts import load_arrays, save_arrays
+from teachback.distill.campaign import campaign_folder
 from teachback.distill.config import CampaignSettings
+from teachback.distill.judge import align
 from teachback.distill.run import run_campaign
 from teachback.errors import StoreError
 from teachback.store.database import open_snapshot
+from teachback.store.quality.statuses import fetch_curated
 
 Settle = Callable[..., CampaignSettings]
 LEARNING = {"epochs": 1.0, "learning_rate": 3e-2}  # enough to change some of the gate's labels
@@ -90,6 +97,47 @@ def test_a_refused_candidate_stands_once_more_as_an_average_with_the_champion(fi
     assert average["decision"]["alpha"]["earlier"] == [True, False]  # a look more, at what the budget has left
     change = [_change(round_, "q_proj") for round_ in (champion, failed, average)]
     assert torch.allclose(change[2], (change[0] + change[1]) / 2, atol=1e-6)
+
+
+def test_of_two_arms_the_better_one_on_calibration_goes_to_the_gate(
+    finished: Any, labelled: Path, tmp_path: Path
+) -> None:
+    _, settings, _, folder, _ = finished
+    path = copied(labelled, tmp_path)
+    here = campaign_folder(path) / folder.name
+    shutil.copytree(folder, here)
+    (here / "campaign.json").unlink()
+    _let_read_the_truth(next(here.glob("2-control-*")), path)
+    record, _ = run_campaign(path, settings)
+    by_name = {round_["name"]: round_ for round_ in record["rounds"]}
+    fed, control = by_name["round 2 feedback"], by_name["round 2 control"]
+    assert fed["decision"] is None
+    assert fed["passed_over"].startswith(
+        "not put to the gate: round 2 control is better on calibration, micro-F1 1.000"
+    )
+    assert control["decision"]["promoted"]
+    assert control["decision"]["alpha"]["earlier"] == [True]  # the choice was no look at the gate
+    assert record["champion"] == "round 2 control"
+    assert record["feedback_over_control"][0]["to_the_gate"] == "control"
+    decided = dict(
+        ask(path, 'SELECT arm, promoted FROM round_decisions JOIN rounds USING (round_id) WHERE "round" = 2')
+    )
+    assert decided == {"feedback": False, "control": True}
+    said = f"SELECT reason, figures FROM round_decisions WHERE round_id = '{fed['round_id']}'"
+    assert ask(path, said) == [(fed["passed_over"], None)]
+
+
+def _let_read_the_truth(round_: Path, store: Path) -> None:
+    """Put curated statuses in the place of what a round read, and have it calibrated anew."""
+    (round_ / "calibration.json").unlink()
+    with duckdb.connect(str(store), read_only=True) as connection:
+        for file in round_.glob("predictions-*.npz"):
+            read = load_arrays(file)
+            for split in {name.removesuffix("_ids") for name in read if name.endswith("_ids")}:
+                truth = fetch_curated(connection, "train" if split == "pool" else split)
+                codes = align([str(i) for i in read[f"{split}_ids"]], truth.report_ids, truth.codes)
+                read[split] = (0.01 + 0.96 * np.eye(4)[codes]).astype(np.float32)
+            save_arrays(file, **read)
 
 
 def _change(round_: Any, layer: str) -> Any:

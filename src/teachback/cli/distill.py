@@ -39,7 +39,12 @@ def distill(
     epochs: Annotated[float | None, typer.Option(help="Passes over a round's rows.", rich_help_panel=HOW)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=HOW)] = None,
     control: Annotated[
-        bool | None, typer.Option("--control/--no-control", help="Train the control arm too.", rich_help_panel=HOW)
+        bool | None,
+        typer.Option(
+            "--control/--no-control",
+            help="Train the control arm too; the better arm on calibration goes to the gate.",
+            rich_help_panel=HOW,
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of training and bootstrap.", rich_help_panel=HOW)] = None,
     plan: Annotated[

@@ -197,7 +197,7 @@ def _student(row: Record) -> str:
 
 
 def _standing(row: Record) -> str:
-    return {None: "", True: "; promoted", False: "; rolled back"}[row["promoted"]]
+    return {None: "", True: "; promoted", False: "; not promoted"}[row["promoted"]]
 
 
 def _sureness(label: Record) -> str:

@@ -89,6 +89,20 @@ def test_feedback_is_told_in_right_statuses_too_where_curated_labels_know_all_fo
     assert "Feedback against its control arm" in words(page_of(record, campaign[1]))
 
 
+def test_a_round_whose_control_arm_went_to_the_gate_says_why(campaign: Campaign, page_of: PageOf) -> None:
+    record = copy.deepcopy(campaign[0])
+    fed = next(r for r in record["rounds"] if r["name"] == "round 2 feedback")
+    fed["decision"], fed["passed_over"] = None, "not put to the gate: round 2 control is better on calibration"
+    record["champion"], record["feedback_over_control"][0]["to_the_gate"] = "round 1", "control"
+    said = words(page_of(record, campaign[1]))
+    assert "passed over" in said
+    assert "Not put to the gate: round 2 control is better on calibration." in said
+    assert "Round 2 put its control arm to the gate" in said
+    out = io.StringIO()
+    print_campaign(record, Console(file=out, width=100))
+    assert "round 2 feedback: not put to the gate: round 2 control is better" in " ".join(out.getvalue().split())
+
+
 def test_headline_says_when_a_difference_is_not_shown(campaign: Campaign, page_of: PageOf) -> None:
     record = copy.deepcopy(campaign[0])
     champion = next(r for r in record["rounds"] if r["name"] == record["champion"])

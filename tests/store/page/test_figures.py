@@ -7,6 +7,7 @@ from tests.store.audited_store import NEW, OLD
 from tests.store.page import rounds_store
 
 from teachback.store.page import figures
+from teachback.store.page.app import _templates
 from teachback.store.page.round_figures import fetch_round_figures
 from teachback.store.page.sight import Sight
 from teachback.store.page.trend import BOTTOM, LEFT, RIGHT, TOP, fetch_charts
@@ -91,3 +92,20 @@ def test_the_sql_page_is_given_all_errors_of_a_finding(sight: Sight) -> None:
     page = figures.finding_page(sight, "Edema")
     assert "l.target = 'Edema'" in page["all_errors"]
     assert len(sight.rows(page["all_errors"])) == len(page["examples"]) == 4  # there are no more than five of a kind
+
+
+@pytest.mark.parametrize(
+    ("promoted", "reason", "verdict", "why"),
+    [
+        (True, "promoted over round 1: micro-F1 +0.012", "promoted", "over round 1: micro-F1 +0.012"),
+        (False, "rolled back: no gain is shown", "rolled back", "no gain is shown"),
+        (False, "not put to the gate: its control arm is better", "not put to the gate", "its control arm is better"),
+        (False, "an imported decision", "not promoted", "an imported decision"),
+    ],
+)
+def test_what_was_decided_of_a_round_is_said_before_the_reason(
+    promoted: bool, reason: str, verdict: str, why: str
+) -> None:
+    filters = _templates().filters
+    assert filters["verdict"]({"promoted": promoted, "reason": reason}) == verdict
+    assert filters["reason"](reason) == why
