@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import duckdb
@@ -77,6 +78,7 @@ class StoreCallCache:
         self._at_hand: dict[str, LLMCall] = {}
         self._unwritten: list[dict[str, Any]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._loading = asyncio.Lock()
 
     def get(self, request_hash: str) -> LLMCall | None:
         """Return the answered call of that hash, or None."""
@@ -101,10 +103,15 @@ class StoreCallCache:
             self._answered.add(call.llm_call_id)
 
     async def load(self, report_ids: Sequence[str]) -> None:
-        """Read the answers that an earlier run left on these reports, in one query."""
+        """Read the answers that an earlier run left on these reports, in one query.
+
+        Chunks take turns: a query holds 2,048 answers at a time, whichever of them it is after, and several at once
+        were more than DuckDB may have while a job writes (`writing_alone`).
+        """
         if self._found_some:
             condition = "report_id IN (SELECT unnest(?::VARCHAR[]))"
-            self._at_hand.update(await asyncio.to_thread(self._read, condition, [list(report_ids)]))
+            async with self._loading:
+                self._at_hand.update(await asyncio.to_thread(self._read, condition, [list(report_ids)]))
 
     def release(self, report_ids: Iterable[str]) -> None:
         """Let go of the answers on these reports; they stay in the store."""
@@ -122,8 +129,14 @@ class StoreCallCache:
         cursor = self._connection.cursor()
         # Timestamps come as microseconds: DuckDB's Python rows would need pytz for them.
         columns = ", ".join(f"epoch_us({name})" if name == "created_at" else name for name in _COLUMNS)
-        query = f"SELECT {columns} FROM llm_calls WHERE error IS NULL AND {condition} ORDER BY created_at"
-        calls = [_call(row) for row in cursor.execute(query, parameters).fetchall()]
+        query = f"SELECT {columns} FROM llm_calls WHERE error IS NULL AND {condition}"
+        try:
+            rows = cursor.execute(query, parameters).fetchall()
+        except duckdb.OutOfMemoryException:  # answers longer than any that were seen: better large than stopped
+            cursor.execute("RESET memory_limit")
+            rows = cursor.execute(query, parameters).fetchall()
+        # Sorted here: DuckDB would hold the answers twice. Of a call that was written twice the newest counts.
+        calls = sorted(map(_call, rows), key=attrgetter("created_at"))
         return {call.llm_call_id: call for call in calls}
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ import duckdb
 import pytest
 
 from teachback.agents.adjudicator import Adjudicator
-from teachback.agents.call_cache import StoreCallCache
+from teachback.agents.call_cache import StoreCallCache, call_row
 from teachback.agents.calls import LLMCall
 from teachback.agents.client import LLMClient
 from teachback.agents.labeler import Reply, Teachers
@@ -24,7 +25,7 @@ from teachback.store.database import Store
 from teachback.store.label import FINDINGS, Label, Labeler, Status
 from teachback.store.report import Report
 from teachback.store.rows import report_row
-from teachback.store.writer import Writer
+from teachback.store.writer import POOL_MIB, Writer, writing_alone
 
 SPECIMENS = (
     ("Moderate left pleural effusion. No pneumothorax.", "Left effusion with adjacent atelectasis."),
@@ -278,6 +279,47 @@ def test_tally_counts_votes_agreement_and_verdicts(store: Path) -> None:
     assert counted.agreed + counted.disagreed == 520
     assert counted.stood_in
     assert sum(bill.calls for bill in counted.bill) == summary.progress.bill.calls
+
+
+def test_answers_of_many_chunks_are_read_within_what_a_writing_job_may_have(store: Path) -> None:
+    chunks, size, length = 7, 200, 20_000
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+
+    def call(number: int) -> LLMCall:
+        response = random.Random(number).randbytes(length // 2).hex()
+        return LLMCall(
+            f"call{number}", "m", None, "llm_labeler", f"r{number}", response, 5, 0, 7, 0.25, 1.0, 1, None, at
+        )
+
+    calls = [call(number) for number in range(chunks * size)]
+    with Store(store) as opened:
+        opened.write({"llm_calls": [call_row(one, "run_1") for one in calls]})
+    # What lies in the file is compressed, and takes more to read.
+    with Store(store) as opened, writing_alone(opened.connection):
+        cache = StoreCallCache(None, opened.connection)
+
+        async def load_all() -> None:
+            named = [one.report_id for one in calls]
+            await asyncio.gather(*(cache.load(named[start : start + size]) for start in range(0, len(named), size)))
+
+        asyncio.run(load_all())
+        assert [cache.get(one.llm_call_id) for one in calls] == calls
+        (limit,) = opened.connection.execute("SELECT current_setting('memory_limit')").fetchall()[0]
+        assert limit == f"{POOL_MIB}.0 MiB"  # never lifted
+
+
+def test_answers_longer_than_a_writing_job_may_have_are_read_all_the_same(store: Path) -> None:
+    at, length = datetime(2026, 1, 2, tzinfo=UTC), 2_000_000
+    calls = [
+        LLMCall(f"call{n}", "m", None, "llm_labeler", f"r{n}", f"{n}" * length, 5, 0, 7, 0.25, 1.0, 1, None, at)
+        for n in range(10, 45)
+    ]
+    with Store(store) as opened:
+        opened.write({"llm_calls": [call_row(one, "run_1") for one in calls]})
+        with writing_alone(opened.connection):
+            cache = StoreCallCache(None, opened.connection)
+            asyncio.run(cache.load([one.report_id for one in calls]))
+            assert [cache.get(one.llm_call_id) for one in calls] == calls
 
 
 def test_cache_serves_only_answers_that_are_on_disk(store: Path) -> None:
