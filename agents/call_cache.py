@@ -16,7 +16,7 @@ import duckdb
 from teachback.agents.calls import LLMCall
 from teachback.errors import StoreError
 from teachback.store.database import Rows
-from teachback.store.writer import Writer
+from teachback.store.writer import Writer, with_room
 
 __all__ = ["Bill", "StoreCallCache", "call_row", "write_durably"]
 
@@ -78,7 +78,6 @@ class StoreCallCache:
         self._at_hand: dict[str, LLMCall] = {}
         self._unwritten: list[dict[str, Any]] = []
         self._writing: asyncio.Task[None] | None = None
-        self._loading = asyncio.Lock()
 
     def get(self, request_hash: str) -> LLMCall | None:
         """Return the answered call of that hash, or None."""
@@ -103,15 +102,10 @@ class StoreCallCache:
             self._answered.add(call.llm_call_id)
 
     async def load(self, report_ids: Sequence[str]) -> None:
-        """Read the answers that an earlier run left on these reports, in one query.
-
-        Chunks take turns: a query holds 2,048 answers at a time, whichever of them it is after, and several at once
-        were more than DuckDB may have while a job writes (`writing_alone`).
-        """
+        """Read the answers that an earlier run left on these reports, in one query."""
         if self._found_some:
             condition = "report_id IN (SELECT unnest(?::VARCHAR[]))"
-            async with self._loading:
-                self._at_hand.update(await asyncio.to_thread(self._read, condition, [list(report_ids)]))
+            self._at_hand.update(await asyncio.to_thread(self._read, condition, [list(report_ids)]))
 
     def release(self, report_ids: Iterable[str]) -> None:
         """Let go of the answers on these reports; they stay in the store."""
@@ -130,11 +124,7 @@ class StoreCallCache:
         # Timestamps come as microseconds: DuckDB's Python rows would need pytz for them.
         columns = ", ".join(f"epoch_us({name})" if name == "created_at" else name for name in _COLUMNS)
         query = f"SELECT {columns} FROM llm_calls WHERE error IS NULL AND {condition}"
-        try:
-            rows = cursor.execute(query, parameters).fetchall()
-        except duckdb.OutOfMemoryException:  # answers longer than any that were seen: better large than stopped
-            cursor.execute("RESET memory_limit")
-            rows = cursor.execute(query, parameters).fetchall()
+        rows = with_room(cursor, lambda: cursor.execute(query, parameters).fetchall())
         # Sorted here: DuckDB would hold the answers twice. Of a call that was written twice the newest counts.
         calls = sorted(map(_call, rows), key=attrgetter("created_at"))
         return {call.llm_call_id: call for call in calls}

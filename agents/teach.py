@@ -27,9 +27,10 @@ from teachback.prompts import Prompt
 from teachback.store.database import Rows
 from teachback.store.identity import content_id
 from teachback.store.label import Failure
+from teachback.store.report import Report
 from teachback.store.rows import fetch_reports, label_table, labeler_row
 from teachback.store.runs import recorded_run
-from teachback.store.writer import Writer, writing_alone
+from teachback.store.writer import Writer, with_room, writing_alone
 
 __all__ = ["Progress", "TeachConfig", "TeachSummary", "teach"]
 
@@ -207,6 +208,7 @@ class _Job:
         self._progress = progress
         self._on_progress = on_progress
         self._egress = dict(connection.execute("SELECT corpus, egress FROM corpora").fetchall())
+        self._reading = asyncio.Lock()
         self._graph: TeacherGraph = build_graph(teachers, self._keep)
 
     async def label(
@@ -239,13 +241,17 @@ class _Job:
             self._begin()
 
     async def _label_chunk(self, report_ids: Sequence[str]) -> None:
-        condition = "report_id IN (SELECT unnest(?::VARCHAR[]))"
-        reports = await asyncio.to_thread(fetch_reports, self._connection.cursor(), condition, [list(report_ids)])
-        if self._cache:
-            await self._cache.load(report_ids)
+        async with self._reading:  # in turns: several at once would take several times the memory
+            reports = await asyncio.to_thread(self._fetch, report_ids)
+            if self._cache:
+                await self._cache.load(report_ids)
         await label_chunk(self._graph, {"reports": reports, "egress": self._egress})
         if self._cache:
             self._cache.release(report_ids)
+
+    def _fetch(self, report_ids: Sequence[str]) -> list[Report]:
+        cursor, condition = self._connection.cursor(), "report_id IN (SELECT unnest(?::VARCHAR[]))"
+        return with_room(cursor, lambda: fetch_reports(cursor, condition, [list(report_ids)]))
 
     async def _keep(self, state: ChunkState) -> None:
         rows = await asyncio.to_thread(chunk_rows, state, self._teacher_id, self._run_id)

@@ -9,11 +9,11 @@ import queue
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -21,7 +21,7 @@ import pyarrow as pa
 from teachback.errors import StoreError
 from teachback.store.database import Rows, Store
 
-__all__ = ["Writer", "writing_alone"]
+__all__ = ["Writer", "with_room", "writing_alone"]
 
 PUBLISH_INTERVAL_S = 2.0  # between snapshots while a run writes
 PUBLISH_SHARE = 0.1  # of the writer's time that may go into checkpoints: those of large stores come more seldom
@@ -34,6 +34,7 @@ INBOX_INTERVAL_S = 0.5  # between two looks at what other processes have posted
 POOL_MIB = 128  # what DuckDB may keep in memory while a job only writes; rows of a chunk take a few
 _STOP = None
 
+Found = TypeVar("Found")
 _Entry = tuple[Rows, "Future[dict[str, int]]"]
 
 
@@ -162,6 +163,22 @@ def writing_alone(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     finally:
         connection.execute("RESET threads")
         connection.execute("RESET memory_limit")
+
+
+def with_room(connection: duckdb.DuckDBPyConnection, read: Callable[[], Found]) -> Found:
+    """Read what a job needs next; where `writing_alone` leaves too little for it, do without that limit from here on.
+
+    A query holds 2,048 texts at a time, whichever of them it is after: of 50 kB each that is more than the limit.
+
+    Args:
+        connection: Any connection to the store.
+        read: Reads it; called again where there was too little.
+    """
+    try:
+        return read()
+    except duckdb.OutOfMemoryException:
+        connection.execute("RESET memory_limit")
+        return read()
 
 
 def _rest(interval_s: float, checkpoints_s: Sequence[float], copy_s: float) -> float:

@@ -25,7 +25,7 @@ from teachback.store.database import Store
 from teachback.store.label import FINDINGS, Label, Labeler, Status
 from teachback.store.report import Report
 from teachback.store.rows import report_row
-from teachback.store.writer import POOL_MIB, Writer, writing_alone
+from teachback.store.writer import Writer, writing_alone
 
 SPECIMENS = (
     ("Moderate left pleural effusion. No pneumothorax.", "Left effusion with adjacent atelectasis."),
@@ -281,31 +281,23 @@ def test_tally_counts_votes_agreement_and_verdicts(store: Path) -> None:
     assert sum(bill.calls for bill in counted.bill) == summary.progress.bill.calls
 
 
-def test_answers_of_many_chunks_are_read_within_what_a_writing_job_may_have(store: Path) -> None:
-    chunks, size, length = 7, 200, 20_000
-    at = datetime(2026, 1, 2, tzinfo=UTC)
-
-    def call(number: int) -> LLMCall:
-        response = random.Random(number).randbytes(length // 2).hex()
-        return LLMCall(
-            f"call{number}", "m", None, "llm_labeler", f"r{number}", response, 5, 0, 7, 0.25, 1.0, 1, None, at
-        )
-
-    calls = [call(number) for number in range(chunks * size)]
+def test_long_reports_with_long_answers_are_read_within_what_a_writing_job_may_have(store: Path) -> None:
+    at, count = datetime(2026, 1, 2, tzinfo=UTC), 1400
+    long = [random.Random(number).randbytes(15_000).hex() for number in range(count)]
+    reports = [Report(f"x{number:04}", "c", {"findings": text}) for number, text in enumerate(long)]
+    calls = [
+        LLMCall(f"call{n}", "m", None, "llm_labeler", f"x{n:04}", text, 5, 0, 7, 0.25, 1.0, 1, None, at)
+        for n, text in enumerate(long)
+    ]
     with Store(store) as opened:
-        opened.write({"llm_calls": [call_row(one, "run_1") for one in calls]})
-    # What lies in the file is compressed, and takes more to read.
-    with Store(store) as opened, writing_alone(opened.connection):
-        cache = StoreCallCache(None, opened.connection)
-
-        async def load_all() -> None:
-            named = [one.report_id for one in calls]
-            await asyncio.gather(*(cache.load(named[start : start + size]) for start in range(0, len(named), size)))
-
-        asyncio.run(load_all())
-        assert [cache.get(one.llm_call_id) for one in calls] == calls
-        (limit,) = opened.connection.execute("SELECT current_setting('memory_limit')").fetchall()[0]
-        assert limit == f"{POOL_MIB}.0 MiB"  # never lifted
+        opened.write({"reports": [report_row(report) for report in reports]})
+        opened.write({"llm_calls": [call_row(call, "run_0") for call in calls]})
+    # Reopened: what lies in the file is compressed, and takes more to read.
+    with Writer(store) as writer, duckdb.connect(str(store)) as connection:
+        teachers = Teachers((WordRules(),), (Moody(),))
+        cache = StoreCallCache(writer, connection)
+        summary = asyncio.run(teach(writer, connection, teachers, TeachConfig(chunk=200), cache=cache))
+    assert (summary.progress.taught, summary.failures) == (count + 40, ())
 
 
 def test_answers_longer_than_a_writing_job_may_have_are_read_all_the_same(store: Path) -> None:
