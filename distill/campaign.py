@@ -21,10 +21,11 @@ from teachback.distill.assemble import TrainingRow, assemble, scoped_texts
 from teachback.distill.base import load_tokenizer
 from teachback.distill.carry import carry, sentences_to_read, summarise_carried
 from teachback.distill.config import CampaignSettings
+from teachback.distill.control import choose_arm, feedback_over_control
 from teachback.distill.folds import Fold, cut_folds, feed_fold, summarise_fold
 from teachback.distill.freeze import Frozen, freeze
 from teachback.distill.gate import Decision, align_present, decide
-from teachback.distill.judge import Bench, Judged, align, calibration_error, compare_codes
+from teachback.distill.judge import Bench, Judged, align, calibration_error
 from teachback.distill.labeler import write_card
 from teachback.distill.lessons import write_lessons
 from teachback.distill.list_lengths import list_lengths
@@ -37,7 +38,6 @@ from teachback.distill.round import Progress, Round, average_round, open_test, r
 from teachback.distill.routing import fetch_opinions
 from teachback.store.database import Store
 from teachback.store.label import FINDINGS, STATUSES
-from teachback.store.quality.f1 import evaluate_statuses
 from teachback.store.quality.statuses import StatusMatrix
 from teachback.store.quality.tables import evaluation_rows
 from teachback.store.rows import label_row, labeler_row
@@ -112,7 +112,7 @@ class Campaign:
             control, why = None, None
             if number > 1 and self.settings.control:
                 control = self._round(number, "control", rows, steps, champion)
-                candidate, why = self._choose(fed_back, control)
+                candidate, why = choose_arm(fed_back, control, self.calibration)
             decision = self._decide(champion, candidate)
             self._keep(fed_back, taught, decision if candidate is fed_back else None, summary, passed_over=why)
             if control is not None:
@@ -231,27 +231,6 @@ class Campaign:
         }
         return taught, summarise_carried(taught, truth, sentences, read, self.frozen)
 
-    def _choose(self, feedback: Round, control: Round) -> tuple[Round, str | None]:
-        """Return the arm to put to the gate, the better one on `calibration`; and why the other one stays behind.
-
-        It is no look at the gate, whose promise holds for whatever is put to it. With equal figures feedback goes.
-        """
-        truth = self.calibration.truth
-        told = [
-            evaluate_statuses(truth.codes, self._codes(arm, "calibration"), truth.clusters, n_boot=0).micro.value
-            for arm in (feedback, control)
-        ]
-        if not told[1] > told[0]:
-            return feedback, None
-        return control, (
-            f"not put to the gate: {control.name} is better on calibration, micro-F1 {told[1]:.3f} for {told[0]:.3f}; "
-            "what was fed back is void"
-        )
-
-    def _codes(self, round_: Round, split: str = "gate") -> Any:
-        scored, bench = round_.scored[split], {"gate": self.gate, "calibration": self.calibration}[split]
-        return align(bench.truth.report_ids, scored.report_ids, scored.codes)
-
     def _present(self, round_: Round) -> Any:
         scored = round_.scored["gate"]
         return align_present(self.gate.truth.report_ids, scored.report_ids, scored.probabilities)
@@ -260,8 +239,8 @@ class Campaign:
         truth = self.gate.truth
         return decide(
             truth.codes,
-            self._codes(champion),
-            self._codes(candidate),
+            self.gate.codes_of(champion.scored),
+            self.gate.codes_of(candidate.scored),
             truth.clusters,
             champion.name,
             seed=self.settings.seed,
@@ -280,7 +259,7 @@ class Campaign:
         )
 
     def _changed(self, champion: Round, candidate: Round) -> float:
-        return float((self._codes(champion) != self._codes(candidate)).mean())
+        return float((self.gate.codes_of(champion.scored) != self.gate.codes_of(candidate.scored)).mean())
 
     def _keep(
         self,
@@ -291,7 +270,7 @@ class Campaign:
         passed_over: str | None = None,
     ) -> None:
         """Write what a round made to the store: its labels, rows, figures and what was decided of it."""
-        gate = self.gate.judge(self._codes(round_))
+        gate = self.gate.judge(self.gate.codes_of(round_.scored))
         calibration = round_.scored["calibration"]
         truth = align(calibration.report_ids, self.calibration.truth.report_ids, self.calibration.truth.codes)
         raw_codes = calibration.raw.argmax(-1).astype(np.int8)
@@ -368,7 +347,7 @@ class Campaign:
             "champion_adapter": str(champion.folder / "adapter") if champion.training["adapter_hash"] else None,
             "stopped": stopped,
             "test_looked_at_before": before,
-            "feedback_over_control": self._feedback_over_control(codes),
+            "feedback_over_control": feedback_over_control(self.records, self.gate, self.test, codes),
             "diseases": disease_figures(
                 champion, self.frozen, self.settings, self.questions, self.store, self.test, self.progress
             ),
@@ -395,18 +374,3 @@ class Campaign:
                 subjects.setdefault(name, {"name": name, "kind": kind})[bench.split] = judged.as_dict()
                 self.store.write({"evaluations": evaluation_rows(judged.figures, subject=name, split=bench.split)})
         return {"teacher_id": self.frozen.teacher_id, "subjects": list(subjects.values())}
-
-    def _feedback_over_control(self, test: dict[str, Any]) -> list[dict[str, Any]]:
-        """Compare each feedback round with its control arm, on `gate` and `test`."""
-        by_name = {record.round_.name: record.round_ for record in self.records}
-        passed_over = {record.round_.name: record.passed_over for record in self.records}
-        compared = []
-        for name, control in by_name.items():
-            feedback = by_name.get(f"round {control.number} feedback")
-            if control.arm != "control" or feedback is None:
-                continue
-            on_gate = compare_codes(self.gate.truth, self._codes(control), self._codes(feedback))
-            on_test = compare_codes(self.test.truth, test[name], test[feedback.name])
-            arm = "control" if passed_over[feedback.name] else "feedback"
-            compared.append({"round": control.number, "to_the_gate": arm, "gate": on_gate, "test": on_test})
-        return compared

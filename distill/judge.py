@@ -1,6 +1,6 @@
 """Step 6, evaluate: every labeler and every round against the curated labels of a split, and against the teacher."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,11 @@ class Bench:
             [self._teacher_id],
         ).fetchall()
         return [(n, k, fetch_labeler(self._connection, i, self.truth.report_ids)) for i, n, k in rows]
+
+    def codes_of(self, scored: Mapping[str, Scored]) -> NDArray[np.int8]:
+        """Return what a round decided on this split, (N, 13) codes that follow `truth.report_ids`."""
+        own = scored[self.split]
+        return align(self.truth.report_ids, own.report_ids, own.codes)
 
     def judge(self, codes: NDArray[np.int8], *, is_teacher: bool = False) -> Judged:
         """Judge (N, 13) codes that follow `truth.report_ids`.

@@ -32,7 +32,7 @@ __all__ = ["AuditPage"]
 
 LONGEST_PAUSE_S = 600.0  # a decision that took longer was not looked at all the time
 NAME_COOKIE = "teachback_reviewer"
-_VERDICT = re.compile(r"(promoted|rolled back|not put to the gate):? *")  # how the reason of a decision begins
+_VERDICT = re.compile(r"^(promoted|rolled back|not put to the gate):? *")  # how the reason of a decision begins
 
 
 class AuditPage:
@@ -318,9 +318,7 @@ def _templates() -> jinja2.Environment:
     environment.filters["number"] = lambda value: "" if value is None else f"{value:,}"
     environment.filters["share"] = lambda value: "" if value is None else f"{value:.3f}".replace("0.", ".", 1)
     environment.filters["tail"] = lambda path: (path or "").rstrip("/").rsplit("/", 1)[-1]
-    environment.filters["reason"] = lambda told: (
-        told[said.end() :] if told and (said := _VERDICT.match(told)) else told or ""
-    )
+    environment.filters["reason"] = lambda told: _VERDICT.sub("", told or "")
     environment.filters["verdict"] = _verdict
     environment.filters["percent"] = lambda value: "" if value is None else f"{value:.1%}"
     return environment

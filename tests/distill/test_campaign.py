@@ -46,9 +46,21 @@ def test_a_campaign_trains_gates_feeds_back_and_controls(finished: Any) -> None:
     assert control["labels_by_source"] == by_name["round 1"]["labels_by_source"]
     assert fed["labels_by_source"]["teacher"] == control["labels_by_source"]["teacher"] == record["training_labels"]
     assert [compared["round"] for compared in record["feedback_over_control"]] == [2]
-    assert abs(record["feedback_over_control"][0]["test"]["accuracy"]["value"]) < 1
     assert fed["pseudo"]["predictions"] == 13 * record["splits"]["pool"]
     assert fed["pseudo"]["selected"] + sum(fed["pseudo"]["refused"].values()) == fed["pseudo"]["predictions"]
+
+
+def test_feedback_and_control_are_compared_in_right_statuses(finished: Any) -> None:
+    path, _, record, _, _ = finished
+    ids = {round_["name"]: round_["round_id"] for round_ in record["rounds"]}
+    right = """SELECT avg((l.status = c.status)::INTEGER) FROM labels l JOIN splits s USING (report_id)
+        JOIN curated_labels c ON c.report_id = l.report_id AND c.task = l.task AND c.target = l.target
+        WHERE l.task = 'findings' AND s.split = '{}' AND l.round_id = '{}'"""
+    (compared,) = record["feedback_over_control"]
+    for split in ("gate", "test"):
+        fed, control = (ask(path, right.format(split, ids[f"round 2 {arm}"]))[0][0] for arm in ("feedback", "control"))
+        assert compared[split]["accuracy"]["value"] == pytest.approx(fed - control)
+        assert compared[split]["accuracy"]["low"] <= fed - control <= compared[split]["accuracy"]["high"]
 
 
 def test_every_subject_is_judged_on_gate_and_test(finished: Any) -> None:
